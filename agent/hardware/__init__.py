@@ -1,0 +1,1 @@
+"""Volume, brightness, power, identity, displays, health."""

@@ -1,0 +1,1 @@
+"""The signage protocol: playlists by REST, commands and reports by WebSocket."""

@@ -1,0 +1,1 @@
+"""The store of media files: downloads, verification, eviction."""

@@ -1,0 +1,1 @@
+"""One output: its proxy in the daemon and its mpv worker."""

@@ -1,0 +1,141 @@
+"""What the daemon and a screen worker say to each other.
+
+The daemon describes the whole picture it wants as one `Scene`; the worker brings mpv there from wherever it is. A scene can
+therefore be sent again at any time, and a worker that starts anew needs nothing but the latest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.system.wire import Done, Ping
+
+Position = Literal["top", "bottom", "left", "right"]
+Motion = Literal["scroll", "static"]
+Transition = Literal["cut", "fade", "slide"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One showing of one file. The same item shown again is a new shot with a new token."""
+
+    token: int
+    path: str
+    kind: Literal["image", "video"]
+    title: str = ""
+    start_s: float = 0.0
+    """Where a video begins, in seconds; looked at only when the shot is loaded."""
+    rect: tuple[float, float, float, float] | None = None
+    """x, y, width, height as fractions of the upright screen; None: the whole screen."""
+    enter: Transition = "cut"
+    fade_in_s: float = 0.0
+    fade_out_s: float = 0.0
+    """A video closes by itself that long before its end; an image when the scene says `closing`."""
+    pixelated: bool = False
+    """Nearest neighbour and an integer scale instead of smooth scaling to fit."""
+    loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ticker:
+    """A text bar over the picture. Pixels are canvas pixels (`canvas`), scaled to the screen."""
+
+    text: str
+    position: Position = "bottom"
+    motion: Motion = "scroll"
+    speed_px_s: float = 50.0
+    font_size_px: float = 24.0
+    background: str = "#FF000000"
+    """#AARRGGBB, alpha FF = opaque."""
+    color: str = "#FFFFFFFF"
+    canvas: tuple[int, int] | None = None
+    """Width and height of the canvas; None: the screen's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Everything a screen should show and sound like now."""
+
+    shot: Shot | None = None
+    """None: the idle picture, or the background colour without one."""
+    upcoming: Shot | None = None
+    """Follows by itself, without a gap, when a video `shot` ends; None: the last frame stands."""
+    paused: bool = False
+    closing: bool = False
+    """The fade-out of an image has begun."""
+    background: str = "#000000"
+    ticker: Ticker | None = None
+    dim_percent: float = 0.0
+    """How much darker the whole picture is, 0-100."""
+    volume_percent: float = 100.0
+    """The player's own volume; 100 where a mixer does the work."""
+    muted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Screenshot:
+    """Request: writes what is on the screen, overlays included, as JPEG or PNG (by the ending) to `path`; answered by Done."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The output is open and presents pictures; sent once, before anything else about the picture."""
+
+    width: int
+    height: int
+    """Pixels of the upright picture, rotation taken into account."""
+    vo: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first frame of this shot is on the screen."""
+
+    token: int
+    duration_s: float | None = None
+    hwdec: str = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A video has come to its natural end (its last frame stands until something else is shown)."""
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """This shot cannot be shown, whatever decoder was tried."""
+
+    token: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a playing video is; about once a second while one plays."""
+
+    token: int
+    position_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The output cannot be opened or was lost; the worker exits after saying so."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a technician should read in the log."""
+
+    level: Literal["info", "warning"]
+    text: str
+
+
+TO_WORKER: tuple[type, ...] = (Scene, Ping, Screenshot)
+FROM_WORKER: tuple[type, ...] = (Done, Ready, Started, Ended, Failed, Progress, Down, Notice)

@@ -1,0 +1,353 @@
+"""Which item of a playlist is on, for how long, and which comes next (signage contract, sections 3 and 6).
+
+Time comes in as monotonic seconds; what should be on the screen comes out as shots. A shot stands for one showing: the same
+item shown twice has two tokens, except that an image that follows itself simply stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from agent.screen.messages import Shot
+from agent.stage.playlist import Item, MediaId, Playlist
+from agent.stage.program import Picture, ProgramStatus
+
+RETRY_S = 30.0
+"""After every item of a list has failed."""
+
+
+@dataclass(slots=True)
+class _Showing:
+    """One item on the screen, or planned to be."""
+
+    index: int
+    item: Item
+    token: int
+    repetition: int
+    lap: int
+    position_s: float = 0.0
+    """Of a video: as last heard. Of an image: up to `running_since`."""
+
+
+class Sequencer:
+    """Plays one playlist.
+
+    `tokens` gives every shot its number; `on_failed` is told once of each item that cannot be shown.
+    """
+
+    def __init__(
+        self,
+        playlist: Playlist,
+        tokens: Iterator[int],
+        *,
+        at: tuple[MediaId, float] | None = None,
+        paused: bool = False,
+        on_failed: Callable[[Item], None] | None = None,
+    ) -> None:
+        self.playlist = playlist
+        self.paused = paused
+        self.finished = False
+        """The last pass is over and the last frame stands."""
+        self._tokens = tokens
+        self._on_failed = on_failed
+        self._failed: set[MediaId] = set()
+        self._retry_at: float | None = None
+        self._visible = False
+        self._running_since: float | None = None
+        self._current: _Showing | None = None
+        self._planned: _Showing | None = None
+        index = playlist.index_of(at[0]) if at else None
+        if index is not None and self._can_play(index) and at:
+            self._current = self._showing(index)
+            self._current.position_s = max(0.0, at[1])
+        else:
+            self._begin()
+        self._plan()
+
+    # Commands
+
+    def play(self, now: float) -> None:
+        """Goes on; after the end of the last pass: from the first item."""
+        if self.finished:
+            self._begin()
+            self._plan()
+        if self.paused:
+            self.paused = False
+            self._resume(now)
+
+    def pause(self, now: float) -> None:
+        """Freezes the picture and what is left of an image's time."""
+        self._settle(now)
+        self.paused = True
+        self._running_since = None
+
+    def step(self, by: int, now: float) -> bool:
+        """One item on (1) or back (-1), wrapping, playing afterwards. With one playable item: restarts it."""
+        index = self._neighbour(self._current.index if self._current else -1 if by > 0 else 0, by)
+        if index is None:
+            return False
+        self._jump(index, now)
+        return True
+
+    def jump(self, now: float, *, media_id: MediaId | None = None, index: int | None = None) -> bool:
+        """To the start of an item; `media_id` wins over `index`. False: there is no such playable item, nothing changed."""
+        place = self.playlist.index_of(media_id) if media_id is not None else None
+        if place is None:
+            place = index
+        if place is None or not 0 <= place < len(self.playlist.items) or not self.playlist.items[place].path:
+            return False
+        self._failed.discard(self.playlist.items[place].media_id)
+        self._jump(place, now)
+        return True
+
+    def replace(self, playlist: Playlist, now: float, *, retry: bool = True) -> None:
+        """The list has changed: what is on goes on undisturbed unless it was removed; the rest follows the new list.
+
+        `retry`: items that could not be shown are tried again.
+        """
+        old, self.playlist = self.playlist, playlist
+        if retry:
+            self._failed.clear()
+            self._retry_at = None
+        current = self._current
+        if current is None:
+            self._begin()
+        elif (index := playlist.index_of(current.item.media_id)) is not None and playlist.items[index].path:
+            current.index = index
+        else:
+            follower = self._follower(old, current.index)
+            self._settle(now)
+            self._running_since = None
+            self._current = None if follower is None else self._showing(follower, lap=current.lap)
+            if self._current is None:
+                self._begin()
+        self._plan()
+        if self.finished and self._planned is not None:
+            self.finished = False
+            self._advance(now)
+
+    # What becomes of the shots
+
+    def started(self, token: int, now: float) -> None:
+        """The first frame is on the screen: from now on an image's time runs."""
+        if self._current is not None and token == self._current.token and self._running_since is None:
+            self._resume(now)
+
+    def ended(self, token: int, now: float) -> None:
+        """A video has come to its natural end."""
+        if self._current is not None and token == self._current.token:
+            self._advance(now)
+
+    def failed(self, token: int, now: float) -> None:
+        """The item of this shot cannot be shown: it is left out until the list is loaded again."""
+        showing = next((s for s in (self._current, self._planned) if s is not None and s.token == token), None)
+        if showing is None:
+            return
+        if showing.item.media_id not in self._failed:
+            self._failed.add(showing.item.media_id)
+            if self._on_failed is not None:
+                self._on_failed(showing.item)
+        if showing is self._current:
+            index = self._neighbour(showing.index, 1)
+            self._running_since = None
+            if index is None:
+                self._current = None
+                self._retry_at = now + RETRY_S
+            else:
+                self._current = self._showing(index, lap=showing.lap)
+        self._plan()
+
+    def progress(self, token: int, position_s: float) -> None:
+        """Where a video is."""
+        if self._current is not None and token == self._current.token and self._current.item.kind == "video":
+            self._current.position_s = position_s
+
+    # Time
+
+    def shown(self, now: float) -> None:
+        """It has the screen; an image's time runs again once the image is really there (`started`)."""
+        self._visible = True
+
+    def hidden(self, now: float) -> None:
+        """It has lost the screen: stands still."""
+        self._settle(now)
+        self._visible = False
+        self._running_since = None
+
+    def deadline(self, now: float) -> float | None:
+        """When `tick` must be called; None: nothing happens by itself."""
+        if self._current is None:
+            return self._retry_at
+        if self._running_since is None or self.finished or self._current.item.kind != "image":
+            return None
+        left_s = self._left_s(now)
+        closes_s = left_s - self._current.item.fade_out_s
+        return now + (closes_s if closes_s > 0 and self._closes() else left_s)
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+        if self._current is None:
+            if self._retry_at is not None and now >= self._retry_at:
+                self._retry_at = None
+                self._failed.clear()
+                self._begin()
+                self._plan()
+            return
+        while self._current.item.kind == "image" and self._running_since is not None and not self.finished and self._left_s(now) <= 0:
+            overdue_s = -self._left_s(now)
+            token = self._current.token
+            self._advance(now)
+            if self._current is None or self._current.token != token:
+                return
+            self._current.position_s = min(overdue_s, self._current.item.duration_s / 2)
+
+    # What should be on the screen
+
+    def picture(self, now: float) -> Picture | None:
+        """What the screen should show; None: nothing of the list is on disk."""
+        if not self.playlist.playable:
+            return None
+        current = self._current
+        closing = (
+            current is not None
+            and current.item.kind == "image"
+            and self._closes()
+            and not self.finished
+            and self._left_s(now) <= current.item.fade_out_s
+        )
+        return Picture(
+            shot=None if current is None else current.item.shot(current.token, self._start_s(current)),
+            upcoming=self._upcoming(),
+            paused=self.paused,
+            closing=closing,
+            background=self.playlist.background,
+            canvas=self.playlist.canvas,
+        )
+
+    def status(self, now: float) -> ProgramStatus:
+        """For people and for the state on disk."""
+        current = self._current
+        if current is None:
+            return ProgramStatus("idle", self.playlist.playlist_id)
+        return ProgramStatus(
+            "paused" if self.paused else "ended" if self.finished else "playing",
+            self.playlist.playlist_id,
+            current.item.media_id,
+            current.index,
+            current.item.title,
+            round(self._position_s(current, now), 3),
+        )
+
+    # Inside
+
+    def _can_play(self, index: int) -> bool:
+        item = self.playlist.items[index]
+        return bool(item.path) and item.media_id not in self._failed
+
+    def _neighbour(self, index: int, by: int) -> int | None:
+        """The nearest playable place from `index` in that direction, wrapping, `index` itself last."""
+        count = len(self.playlist.items)
+        return next((i for i in ((index + by * n) % count for n in range(1, count + 1)) if self._can_play(i)), None) if count else None
+
+    def _follower(self, old: Playlist, index: int) -> int | None:
+        """Where to go on when the item at `index` of the old list is gone: at what followed it there."""
+        for n in range(1, len(old.items)):
+            place = self.playlist.index_of(old.items[(index + n) % len(old.items)].media_id)
+            if place is not None and self._can_play(place):
+                return place
+        return None
+
+    def _showing(self, index: int, *, repetition: int = 1, lap: int = 1) -> _Showing:
+        return _Showing(index, self.playlist.items[index], next(self._tokens), repetition, lap)
+
+    def _begin(self) -> None:
+        self.finished = False
+        self._running_since = None
+        index = self._neighbour(-1, 1)
+        self._current = None if index is None else self._showing(index)
+
+    def _jump(self, index: int, now: float) -> None:
+        lap = self._current.lap if self._current and not self.finished else 1
+        self.finished = False
+        self.paused = False
+        self._running_since = None
+        self._current = self._showing(index, lap=lap)
+        self._plan()
+
+    def _resume(self, now: float) -> None:
+        if self._visible and not self.paused:
+            self._running_since = now
+
+    def _settle(self, now: float) -> None:
+        """Books the time an image has been on so far."""
+        if self._current is not None and self._current.item.kind == "image" and self._running_since is not None:
+            self._current.position_s += now - self._running_since
+            self._running_since = now
+
+    def _left_s(self, now: float) -> float:
+        assert self._current is not None
+        running_s = now - self._running_since if self._running_since is not None else 0.0
+        return self._current.item.duration_s - self._current.position_s - running_s
+
+    def _after(self, showing: _Showing) -> _Showing | None:
+        """What follows when `showing` comes to its end by itself; None: nothing, the list is over."""
+        items = self.playlist.items
+        if showing.repetition < showing.item.times and self._can_play(showing.index):
+            index, repetition, lap = showing.index, showing.repetition + 1, showing.lap
+        else:
+            neighbour = self._neighbour(showing.index, 1)
+            if neighbour is None:
+                return None
+            index, repetition = neighbour, 1
+            lap = showing.lap + (index <= showing.index)
+            if self.playlist.passes is not None and lap > self.playlist.passes:
+                return None
+        if items[index].kind == "image" and items[index] == showing.item and showing.item.kind == "image":
+            return replace(showing, index=index, item=items[index], repetition=repetition, lap=lap, position_s=0.0)
+        return self._showing(index, repetition=repetition, lap=lap)
+
+    def _plan(self) -> None:
+        """Settles what comes after the current item. The plan keeps its token while it stays the same."""
+        planned = None if self._current is None else self._after(self._current)
+        before = self._planned
+        if (
+            planned is not None
+            and before is not None
+            and (self._current is None or planned.token != self._current.token)
+            and (self._current is None or before.token != self._current.token)
+            and before.item == planned.item
+        ):
+            planned.token = before.token
+        self._planned = planned
+
+    def _advance(self, now: float) -> None:
+        """The current item is over."""
+        self._settle(now)
+        if self._planned is None:
+            self.finished = True
+            self._running_since = None
+            return
+        assert self._current is not None
+        same = self._planned.token == self._current.token
+        self._current = self._planned
+        self._running_since = now if same and self._running_since is not None else None
+        self._plan()
+
+    def _upcoming(self) -> Shot | None:
+        if self._planned is None or self._current is None or self._planned.token == self._current.token:
+            return None
+        return self._planned.item.shot(self._planned.token)
+
+    def _closes(self) -> bool:
+        """Whether the current item makes way for another one, so that its fade-out is due."""
+        return self._current is not None and self._current.item.fade_out_s > 0 and self._upcoming() is not None
+
+    def _position_s(self, showing: _Showing, now: float) -> float:
+        if showing.item.kind == "video":
+            return showing.position_s
+        return min(showing.item.duration_s, showing.item.duration_s - self._left_s(now))
+
+    @staticmethod
+    def _start_s(showing: _Showing) -> float:
+        return showing.position_s if showing.item.kind == "video" else 0.0

@@ -1,0 +1,1 @@
+"""Ground under the rooms: child processes, state on disk, logs, systemd notification, clocks."""

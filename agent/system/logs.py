@@ -1,0 +1,83 @@
+"""Logging for journald and for a terminal, and the redactor that keeps secrets out of both."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import urllib.parse
+from collections import OrderedDict
+
+_PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
+_COLOURS = {logging.CRITICAL: "1;31", logging.ERROR: "31", logging.WARNING: "33", logging.INFO: "0", logging.DEBUG: "2"}
+_HIDDEN = "[hidden]"
+_SECRETS_KEPT = 256
+_PATTERNS = (
+    re.compile(r"""(?i)((?:token|key|access|refresh|password|signature|secret|sessionid)=)[^&\s"'<>]+"""),
+    re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:bearer |token )?)[A-Za-z0-9._~+/=-]{16,}"""),
+)
+
+_secrets: OrderedDict[str, None] = OrderedDict()
+
+
+def hide(secret: str) -> None:
+    """From now on `secret`, also percent-encoded, is replaced wherever a log line would show it.
+
+    For passwords, keys and every token as it arrives. Anything under four characters is not hidden: it would make all other
+    lines unreadable.
+    """
+    for form in {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}:
+        if len(form) >= 4:
+            _secrets[form] = None
+            _secrets.move_to_end(form)
+    while len(_secrets) > _SECRETS_KEPT:
+        _secrets.popitem(last=False)
+
+
+def redact(text: str) -> str:
+    """`text` without secrets: the ones known to `hide`, and whatever looks like a credential in a URL or a header."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        if secret in text:
+            text = text.replace(secret, _HIDDEN)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\1{_HIDDEN}", text)
+    return text
+
+
+class Formatter(logging.Formatter):
+    """One event a line; each line of a traceback carries the priority, too."""
+
+    def __init__(self, *, journald: bool, colour: bool) -> None:
+        super().__init__()
+        self._journald = journald
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as the journal or the terminal should show it."""
+        room = record.name.removeprefix("agent.")
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        text = redact(f"{room}: {text}")
+        if self._journald:
+            prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+            return "\n".join(prefix + line for line in text.splitlines())
+        text = f"{self.formatTime(record, '%H:%M:%S')}.{int(record.msecs):03d} {record.levelname[0]} {text}"
+        if self._colour:
+            return f"\x1b[{_COLOURS.get(record.levelno, '0')}m{text}\x1b[0m"
+        return text
+
+
+def setup(level: str) -> None:
+    """Sends all logging to standard error: with `<N>` prefixes under journald, coloured on a terminal.
+
+    `level` is debug, info, warning or error. Libraries speak from WARNING up, unless the level is debug.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter(journald="JOURNAL_STREAM" in os.environ, colour=sys.stderr.isatty()))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    logging.getLogger("agent").setLevel(level.upper())
+    logging.captureWarnings(capture=True)
