@@ -113,7 +113,7 @@ class Sequencer:
         current = self._current
         if current is None:
             self._begin()
-        elif (index := playlist.index_of(current.item.media_id)) is not None and playlist.items[index].path:
+        elif (index := self._place_of(current)) is not None and playlist.items[index].path:
             current.index = index
         else:
             follower = self._follower(old, current.index)
@@ -196,9 +196,9 @@ class Sequencer:
             return
         while self._current.item.kind == "image" and self._running_since is not None and not self.finished and self._left_s(now) <= 0:
             overdue_s = -self._left_s(now)
-            token = self._current.token
+            before = self._current
             self._advance(now)
-            if self._current is None or self._current.token != token:
+            if self.finished or self._current.token != before.token:
                 return
             self._current.position_s = min(overdue_s, self._current.item.duration_s / 2)
 
@@ -244,6 +244,13 @@ class Sequencer:
     def _can_play(self, index: int) -> bool:
         item = self.playlist.items[index]
         return bool(item.path) and item.media_id not in self._failed
+
+    def _place_of(self, showing: _Showing) -> int | None:
+        """Where a shown item stands in the list now; where the same item stands several times, the place it had wins."""
+        items = self.playlist.items
+        if showing.index < len(items) and items[showing.index].media_id == showing.item.media_id:
+            return showing.index
+        return self.playlist.index_of(showing.item.media_id)
 
     def _neighbour(self, index: int, by: int) -> int | None:
         """The nearest playable place from `index` in that direction, wrapping, `index` itself last."""

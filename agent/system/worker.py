@@ -49,7 +49,7 @@ class Worker:
     """One run of a child process `python -m <module> <arguments>`.
 
     `expected` are the messages it may send; each one but the answers to requests goes to `on_message`.
-    `on_stuck` is called when it survives SIGKILL.
+    `on_open` is called when messages can be sent, `on_stuck` when it survives SIGKILL.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Worker:
         *,
         expected: tuple[type, ...],
         on_message: Callable[[Any], None],
+        on_open: Callable[[], None] | None = None,
         on_stuck: Callable[[], None] | None = None,
         environment: Mapping[str, str] | None = None,
         timers: WorkerTimers = WorkerTimers(),  # noqa: B008 - frozen
@@ -69,6 +70,7 @@ class Worker:
         self._argv = [sys.executable, "-m", module, *arguments]
         self._expected = expected
         self._on_message = on_message
+        self._on_open = on_open
         self._on_stuck = on_stuck
         self._environment = environment or {}
         self._timers = timers
@@ -96,6 +98,8 @@ class Worker:
         reason = ""
         try:
             reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES + 1)
+            if self._on_open is not None:
+                self._on_open()
             async with asyncio.TaskGroup() as group:
                 reading = group.create_task(self._read(reader), name=f"{self.name}: reads")
                 pinging = group.create_task(self._ping(), name=f"{self.name}: pings")

@@ -1,0 +1,217 @@
+"""The control socket: HTTP on a Unix socket for the command line and other local tools.
+
+    GET  /status             the status document
+    GET  /status?watch       the same as JSON lines, one whenever it changes, until the client goes
+    GET  /screenshot?screen= what is on a screen, JPEG or PNG
+    POST /play?name=&screen= the body is a media file, played over the running playlist
+
+Whoever may open the socket (mode 0660) may do all of it. Errors are `{"error": "a sentence"}`. The daemon opens no path that
+a client names: files travel through the socket. This module imports aiohttp, which takes a while: import it late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import logging
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from agent.control.controlled import CommandError, Controlled
+
+__all__ = ["CommandError", "ControlError", "ControlServer", "Controlled"]
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 256 * 1024
+_MAX_NAME_BYTES = 255
+_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+
+
+class ControlError(Exception):
+    """The socket cannot be served; the text says why and what to do."""
+
+
+class ControlServer:
+    """Serves `control` on the socket `path` from `start` to `close`."""
+
+    def __init__(
+        self,
+        control: Controlled,
+        path: Path,
+        *,
+        play_limit_bytes: int = 8_000_000_000,
+        push_interval_s: float = 0.2,
+        look_interval_s: float = 1.0,
+    ) -> None:
+        """`push_interval_s`: a watcher gets no two lines closer than this. `look_interval_s`: how often what changes with
+        time alone, such as the position in a video, is looked at while somebody watches."""
+        self._control = control
+        self._path = path
+        self._play_limit_bytes = play_limit_bytes
+        self._push_interval_s = push_interval_s
+        self._look_interval_s = look_interval_s
+        self._watchers: set[asyncio.Event] = set()
+        self._closing = False
+        self._runner: web.AppRunner | None = None
+        self._inode: int | None = None
+
+    async def start(self) -> None:
+        """Opens the socket; one that nobody serves any more is replaced. Raises ControlError."""
+        listener = _bind(self._path)
+        self._inode = self._path.stat().st_ino
+        app = web.Application(middlewares=[_answer_in_json])
+        app.router.add_get("/status", self._status, allow_head=False)
+        app.router.add_get("/screenshot", self._screenshot, allow_head=False)
+        app.router.add_post("/play", self._play)
+        self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+        self._control.on_change(self._wake)
+        log.info("control socket open path=%s", self._path)
+
+    async def close(self) -> None:
+        """Ends all connections within a second and removes the socket."""
+        self._closing = True
+        self._wake()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
+
+    def _wake(self) -> None:
+        for watcher in self._watchers:
+            watcher.set()
+
+    async def _status(self, request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            return await self._watch(request)
+        return web.json_response(self._control.status())
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        changed = asyncio.Event()
+        self._watchers.add(changed)
+        told: dict[str, Any] = {}
+        try:
+            while not self._closing and request.transport is not None and not request.transport.is_closing():
+                changed.clear()
+                document = self._control.status()
+                if {**document, "uptime_s": None} != told:
+                    told = {**document, "uptime_s": None}
+                    await response.write(json.dumps(document, ensure_ascii=False).encode() + b"\n")
+                    await asyncio.sleep(self._push_interval_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._look_interval_s):
+                        await changed.wait()
+        except ConnectionError:
+            pass  # the client has seen enough
+        finally:
+            self._watchers.discard(changed)
+        return response
+
+    async def _screenshot(self, request: web.Request) -> web.StreamResponse:
+        path = await self._control.screenshot(request.query.get("screen") or None)
+        try:
+            picture = await asyncio.to_thread(path.open, "rb")
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        with picture:
+            response = web.StreamResponse(headers={"Content-Type": _TYPES.get(path.suffix.lower(), "application/octet-stream")})
+            response.content_length = os.fstat(picture.fileno()).st_size
+            await response.prepare(request)
+            while chunk := await asyncio.to_thread(picture.read, _CHUNK_BYTES):
+                await response.write(chunk)
+        return response
+
+    async def _play(self, request: web.Request) -> web.StreamResponse:
+        name = request.query.get("name", "")
+        if not name or "/" in name or not name.isprintable() or len(name.encode()) > _MAX_NAME_BYTES:
+            raise CommandError("name must be the name of a file, without a directory", status=400)
+        if (request.content_length or 0) > self._play_limit_bytes:
+            raise self._too_big()
+        await self._control.play(request.query.get("screen") or None, name, self._body(request))
+        return web.json_response({"playing": name})
+
+    async def _body(self, request: web.Request) -> AsyncIterator[bytes]:
+        """The file that a client sends. Raises CommandError when it breaks off or is too big."""
+        received = 0
+        try:
+            async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
+                received += len(chunk)
+                if received > self._play_limit_bytes:
+                    raise self._too_big()
+                yield chunk
+        except (ConnectionError, web.RequestPayloadError) as error:
+            raise CommandError(f"the file broke off after {received} bytes", status=400) from error
+        if request.content_length is not None and received != request.content_length:
+            raise CommandError(f"the file broke off after {received} of {request.content_length} bytes", status=400)
+
+    def _too_big(self) -> CommandError:
+        return CommandError(f"the file is bigger than the store: {self._play_limit_bytes} bytes", status=413)
+
+
+@web.middleware
+async def _answer_in_json(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except CommandError as error:
+        log.info("control command refused command=%s reason=%s", request.path, error)
+        return web.json_response({"error": str(error)}, status=error.status)
+    except web.HTTPException as error:
+        return web.json_response({"error": f"{error.reason}: {request.method} {request.path}"}, status=error.status)
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("control command failed command=%s", request.path)
+        return web.json_response({"error": "the agent failed at this; its log says why"}, status=500)
+
+
+def _bind(path: Path) -> socket.socket:
+    """A listening socket at `path`. Raises ControlError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear(path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(str(path))
+            path.chmod(0o660)  # nobody can connect before listen(), so not with the wrong mode either
+            listener.listen(64)
+            listener.setblocking(False)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ControlError(f"control socket cannot be opened: path={path} error={error.strerror or error}") from error
+    return listener
+
+
+def _clear(path: Path) -> None:
+    """Removes a socket that nobody serves any more. Raises ControlError if somebody does, or if it is no socket."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ControlError(
+            f"control socket cannot be opened: {path} is there and is not a socket; move it away or set control.socket"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        refusal = probe.connect_ex(str(path))
+    if refusal in {0, errno.EAGAIN, errno.ETIMEDOUT}:
+        raise ControlError(f"another agent answers at {path}; stop it or set another control.socket")
+    path.unlink(missing_ok=True)

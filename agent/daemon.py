@@ -1,0 +1,345 @@
+"""Puts a device together from its settings and runs it until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent import __version__
+from agent.control.clips import Clips
+from agent.control.overview import overview
+from agent.device import Device
+from agent.hardware.brightness import Brightness
+from agent.hardware.displays import Displays
+from agent.hardware.health import Health
+from agent.hardware.identity import identify
+from agent.hardware.volume import Volume
+from agent.links.registry import make_link
+from agent.media.store import MediaStore
+from agent.screen.proxy import Screen
+from agent.settings import Settings, SettingsError, load_settings
+from agent.system import clock, logs
+from agent.system.notify import Notifier
+from agent.system.state import State, StateError
+
+if TYPE_CHECKING:
+    from agent.links.link import Link
+
+log = logging.getLogger(__name__)
+
+EXIT_CONFIGURATION = 78
+"""EX_CONFIG of sysexits.h."""
+SETTLE_S = 10.0
+"""A screen that has neither presented a picture nor been found down by then does not keep the box from starting."""
+END_S = 1.6
+"""From the signal to the end of everything; the rest of the 2 s is for the state and the interpreter."""
+
+
+def run(config: Path | None, overrides: Mapping[str, Any] | None = None) -> int:
+    """Runs the agent; returns the exit code: 0 after SIGTERM or SIGINT, 78 if the configuration is faulty."""
+    try:
+        settings = load_settings(config, overrides or {})
+    except SettingsError as error:
+        for fault in error.faults:
+            sys.stderr.write(("<3>" if "JOURNAL_STREAM" in os.environ else "") + fault + "\n")
+        return EXIT_CONFIGURATION
+    logs.setup(settings.log.level)
+    daemon = Daemon(settings, lambda: load_settings(config, overrides or {}))
+    try:
+        asyncio.run(daemon.run())
+    except StateError as error:
+        log.critical("%s", error)
+        return 1
+    if daemon.again:
+        # The same process with the changed configuration: systemd goes on watching it.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
+    return 0
+
+
+class Daemon:
+    """One run of the agent with one configuration. `reload` reads the configuration anew or raises SettingsError."""
+
+    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+        self.again = False
+        """The configuration has changed in a way that needs a fresh start."""
+        self.started_at = time.monotonic()
+        self.settings = settings
+        self.device: Device
+        self.links: list[Link] = []
+        self.health: Health
+        self._reload = reload
+        self._notifier = Notifier()
+        self._ending = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+        self._runtime_dir = settings.control.socket.parent
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT, or until a changed configuration needs a fresh start."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ending.set)
+        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        log.info("signage-agent starts version=%s", __version__)
+        living = asyncio.create_task(self._live(), name="daemon")
+        ending = asyncio.create_task(self._ending.wait(), name="daemon: waits for its end")
+        await asyncio.wait({living, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            ending.cancel()
+            await living
+            return
+        self._notifier.stopping()
+        log.info("signage-agent ends")
+        await self._end(living)
+
+    async def _end(self, living: asyncio.Task[None]) -> None:
+        """Ends everything within the time there is, with the state on disk."""
+        if not hasattr(self, "device"):
+            living.cancel()
+            await asyncio.wait({living}, timeout=END_S)
+            return
+        with contextlib.suppress(StateError, TimeoutError):
+            async with asyncio.timeout(END_S / 4):
+                for link in self.links:
+                    await link.save()
+        living.cancel()
+        await asyncio.wait({living}, timeout=END_S)
+        if not living.done():
+            log.warning("not everything ended in time; what is left is ended by force")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_S / 8):
+                    await self.device.state.close()
+            logging.shutdown()
+            if not self.again:
+                os._exit(0)
+
+    async def _live(self) -> None:
+        settings = self.settings
+        settings.device.state_dir.mkdir(parents=True, exist_ok=True)
+        self._runtime_dir.mkdir(parents=True, exist_ok=True)
+        state = await State.open(settings.device.state_dir / "state.db")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await self._start(state, tasks)
+                await self._present()
+                self._notifier.ready()
+                self._tell()
+                log.info("ready warm_s=%.2f", time.monotonic() - self.started_at)
+                await asyncio.get_running_loop().create_future()
+        finally:
+            with contextlib.suppress(AttributeError):
+                await self.device.media.close()
+            await state.close()
+
+    async def _start(self, state: State, tasks: asyncio.TaskGroup) -> None:
+        """Brings up one part after the other, the screens first: they take longest."""
+        settings = self.settings
+        sysfs = settings.hardware.sysfs
+        displays = Displays(sysfs)
+        tasks.create_task(displays.run(), name="displays")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await displays.started()
+        screens = {
+            name: Screen(name, screen.output, self._worker_arguments(name), displays, on_stuck=self._stuck)
+            for name, screen in settings.screens.items()
+        }
+        for name, screen in screens.items():
+            screen.on_change(self._changed)
+            tasks.create_task(screen.run(), name=f"screen {name}")
+        media = MediaStore(
+            settings.device.state_dir / "media",
+            state,
+            quota_bytes=settings.media.quota,
+            reserve_bytes=settings.media.reserve,
+            parallel=settings.media.parallel,
+        )
+        first_output = next(iter(settings.screens.values())).output
+        self.device = Device(
+            identity=await identify(state, serial=settings.device.serial, sysfs=sysfs),
+            state=state,
+            media=media,
+            volume=Volume(
+                state,
+                card=settings.audio.card,
+                control=settings.audio.control,
+                connector=lambda: first_output.removeprefix("drm:") if first_output.startswith("drm:") else "",
+                apply_to_player=self._set_player_volume,
+            ),
+            brightness=Brightness(
+                state,
+                backend=settings.brightness.backend,
+                minimum=settings.brightness.minimum,
+                sysfs=sysfs,
+                apply_to_screens=self._set_dim,
+            ),
+            screens=screens,
+            image_s=settings.playback.image_s,
+            runtime_dir=self._runtime_dir,
+        )
+        self.health = Health(state, sysfs=sysfs)
+        self.clips = Clips(self.device, settings.device.state_dir / "media")
+        await media.start()
+        for link_settings in settings.links:
+            link = make_link(link_settings, self.device)
+            if link is None:
+                continue
+            link.on_change(self._changed)
+            self.links.append(link)
+            tasks.create_task(self._guard(link), name=f"link {link.name}")
+        for part in (self.device.volume, self.device.brightness):
+            part.on_change(self._changed)
+        tasks.create_task(self.device.volume.run(), name="volume")
+        tasks.create_task(self.device.brightness.run(), name="brightness")
+        tasks.create_task(media.run(), name="media store")
+        tasks.create_task(self.health.run(), name="health")
+        tasks.create_task(clock.ClockWatch(self._clock_set).run(), name="clock")
+        tasks.create_task(self._notifier.feed_watchdog(), name="watchdog")
+        tasks.create_task(self._serve_control(), name="control")
+
+    def _worker_arguments(self, name: str) -> list[str]:
+        screen = self.settings.screens[name]
+        arguments = ["--name", name, "--output", screen.output, "--mode", screen.mode, "--rotate", str(screen.rotate)]
+        arguments += ["--hwdec", screen.hwdec, "--sound" if screen.sound else "--no-sound"]
+        if screen.window:
+            arguments += ["--window", screen.window]
+        if screen.idle_image:
+            arguments += ["--idle-image", str(screen.idle_image)]
+        return arguments
+
+    async def _present(self) -> None:
+        """Waits until each screen presents a picture or is known to be down, no longer than 10 s."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await asyncio.gather(*(screen.settled() for screen in self.device.screens.values()))
+
+    async def _guard(self, link: Link) -> None:
+        """A link that fails does not stop the others."""
+        try:
+            await link.run()
+        except Exception:
+            log.exception("link broke off; the others go on link=%s", link.name)
+
+    async def _serve_control(self) -> None:
+        # The HTTP library costs 0.1 s: after the picture.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_S):
+                await next(iter(self.device.screens.values())).settled()
+        from agent.control.server import ControlError, ControlServer  # noqa: PLC0415
+
+        server = ControlServer(self, self.settings.control.socket)
+        try:
+            await server.start()
+            await asyncio.get_running_loop().create_future()
+        except ControlError as error:
+            log.error("%s", error)  # noqa: TRY400 - a sentence, not a fault of ours
+        finally:
+            await server.close()
+
+    # What parts of the device say
+
+    def _set_player_volume(self, percent: float, muted: bool) -> None:  # noqa: FBT001 - a callback
+        for screen in self.device.screens.values():
+            screen.stage.volume_percent, screen.stage.muted = percent, muted
+            screen.refresh()
+
+    def _set_dim(self, percent: float) -> None:
+        for screen in self.device.screens.values():
+            screen.stage.dim_percent = percent
+            screen.refresh()
+
+    def _clock_set(self) -> None:
+        for link in self.links:
+            if link.clock_fault:
+                link.hurry()
+
+    def _stuck(self) -> None:
+        """A process that the kernel does not let go holds the hardware: only a restart of the box helps."""
+        command = self.settings.hardware.reboot_command
+        stamp = self.settings.device.state_dir / "last-forced-reboot"
+        try:
+            recent = time.time() - stamp.stat().st_mtime < 86_400  # noqa: PLR2004 - a day
+        except OSError:
+            recent = False
+        if recent or not command or shutil.which(command[0]) is None:
+            log.error("the hardware is held by a process that cannot be ended; restart the box by hand")
+            return
+        stamp.touch()
+        log.critical("restarts the box: the hardware is held by a process that cannot be ended")
+        asyncio.get_running_loop().create_task(self._reboot(command), name="reboot")  # noqa: RUF006 - the last thing we do
+
+    @staticmethod
+    async def _reboot(command: list[str]) -> None:
+        process = await asyncio.create_subprocess_exec(*command)
+        await process.wait()
+
+    # The configuration again
+
+    def _read_again(self) -> None:
+        self._notifier.reloading()
+        try:
+            fresh = self._reload()
+        except SettingsError as error:
+            for fault in error.faults:
+                log.error("%s", fault)  # noqa: TRY400 - faults of a file
+            log.error("configuration is faulty; the old one stays in force")  # noqa: TRY400
+            self._notifier.ready()
+            return
+        now_live = {"log", "media"}
+        rest_changed = fresh.model_dump(exclude=now_live) != self.settings.model_dump(exclude=now_live)
+        logs.setup(fresh.log.level)
+        if hasattr(self, "device"):
+            media = fresh.media
+            self.device.media.set_limits(quota_bytes=media.quota, reserve_bytes=media.reserve, parallel=media.parallel)
+        self.settings = fresh
+        log.info("configuration read again changed=%s", "yes" if rest_changed else "no")
+        if rest_changed:
+            self.again = True
+            self._ending.set()
+        else:
+            self._notifier.ready()
+
+    # The control socket (agent.control.controlled.Controlled)
+
+    def status(self) -> dict[str, Any]:
+        """See `Controlled`."""
+        return overview(self)
+
+    async def screenshot(self, screen: str | None) -> Path:
+        """See `Controlled`."""
+        return await self.clips.screenshot(screen)
+
+    async def play(self, screen: str | None, name: str, stream: Any) -> None:
+        """See `Controlled`."""
+        await self.clips.play(screen, name, stream)
+
+    def on_change(self, callback: Callable[[], None]) -> object:
+        """See `Controlled`."""
+        self._listeners.append(callback)
+        return callback
+
+    def _changed(self) -> None:
+        self._tell()
+        for listener in self._listeners:
+            listener()
+
+    def _tell(self) -> None:
+        """One line for `systemctl status`."""
+        if not hasattr(self, "device"):
+            return
+        now = asyncio.get_running_loop().time()
+        words = []
+        for name, screen in self.device.screens.items():
+            playing = screen.stage.status(now).playing
+            words.append(f"{name}: {playing.state} {playing.title}".rstrip() if screen.up else f"{name}: down ({screen.cause})")
+        connected = sum(link.state == "connected" for link in self.links)
+        words.append(f"{connected} of {len(self.links)} links connected")
+        self._notifier.status("; ".join(words))

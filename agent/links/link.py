@@ -1,0 +1,229 @@
+"""What a link is: one server, one protocol, connected for ever (design, section 6)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from agent.links.backoff import Backoff
+from agent.system import clock
+from agent.system.logs import redact
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+log = logging.getLogger(__name__)
+
+LinkState = Literal["connected", "connecting", "waiting", "refused"]
+POLICY_VIOLATION = 1008
+CLOCK_RETRY_S = 5.0
+CERT_NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect, and with what."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """Of a WebSocket connection; seconds and bytes."""
+
+    open_s: float = 10.0
+    ping_s: float = 20.0
+    pong_s: float = 20.0
+    close_s: float = 2.0
+    max_bytes: int = 1024 * 1024
+
+
+class RefusedError(Exception):
+    """The server does not want us: wrong credentials, unknown device. Retried slowly."""
+
+
+class UnavailableError(Exception):
+    """The server cannot be reached, or has trouble of its own. Retried with back-off."""
+
+
+class Link(ABC):
+    """One connection to one server, retried for ever.
+
+    A protocol gives the `address`, speaks in `session` for as long as the socket lives, and says in `renew` whether a refusal
+    is worth one immediate retry (a renewed token).
+    """
+
+    kind: str
+    limits = SocketLimits()
+
+    def __init__(self, name: str, *, spread_s: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
+        self.name = name
+        self.state: LinkState = "connecting"
+        self.since = time.time()
+        """Wall clock of the last change of state."""
+        self.attempts = 0
+        """Failed attempts since the last connection."""
+        self.last_error = ""
+        self.clock_fault = False
+        """The server's certificate is not valid yet, because our clock has not been set."""
+        self._tls = tls
+        self._backoff = Backoff(spread_s)
+        self._hurry = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+
+    # What a protocol fills in
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Serves the server for ever."""
+
+    async def save(self) -> None:
+        """Writes to disk what should outlive the agent; called when it ends."""
+
+    def playlists(self) -> list[dict[str, Any]]:
+        """Its entries among the playlists of `status --json`."""
+        return []
+
+    @abstractmethod
+    async def address(self) -> Address:
+        """Where to connect now. Raises RefusedError or UnavailableError."""
+
+    @abstractmethod
+    async def session(self, socket: ClientConnection) -> None:
+        """Speaks the protocol until the connection ends. May raise what the socket raises."""
+
+    async def renew(self) -> bool:
+        """The server refused the connection: True when credentials were renewed, so that one more try makes sense."""
+        return False
+
+    # What all have in common
+
+    async def connect_forever(self) -> None:
+        """Connects, speaks, waits, connects again."""
+        renewed = False
+        while True:
+            self._set_state("connecting")
+            refused = False
+            connected_at: float | None = None
+            loop = asyncio.get_running_loop()
+            try:
+                address = await self.address()
+                async with self._connect(address) as socket:
+                    connected_at = loop.time()
+                    self._set_state("connected")
+                    log.info("connected link=%s kind=%s", self.name, self.kind)
+                    await self.session(socket)
+                error = _closing_words(socket)
+                refused = socket.close_code == POLICY_VIOLATION
+            except RefusedError as fault:
+                error, refused = str(fault), True
+            except InvalidStatus as fault:
+                refused = fault.response.status_code in (401, 403, 404)
+                error = f"the server answered HTTP {fault.response.status_code} to the WebSocket handshake"
+            except (UnavailableError, ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as fault:
+                error = _words(fault)
+                self.clock_fault = _is_clock_fault(fault)
+                if isinstance(fault, ConnectionClosed) and fault.rcvd is not None:
+                    refused = fault.rcvd.code == POLICY_VIOLATION
+            except Exception as fault:
+                log.exception("connection broke off link=%s", self.name)
+                error = f"internal error: {type(fault).__name__}"
+            lived_s = 0.0 if connected_at is None else loop.time() - connected_at
+            self._backoff.lived(lived_s)
+            if refused and not renewed:
+                renewed = await self._renew()
+                if renewed:
+                    log.info("refused, trying again with renewed credentials link=%s error=%s", self.name, error)
+                    continue
+            renewed = False
+            await self._wait(error, refused=refused)
+
+    def hurry(self) -> None:
+        """Ends a wait between two attempts, for instance because the clock was set."""
+        self._hurry.set()
+
+    def _connect(self, address: Address) -> connect:
+        secure = address.url.startswith("wss:")
+        return connect(
+            address.url,
+            additional_headers=dict(address.headers),
+            compression=None,
+            max_size=self.limits.max_bytes,
+            open_timeout=self.limits.open_s,
+            ping_interval=self.limits.ping_s,
+            ping_timeout=self.limits.pong_s,
+            close_timeout=self.limits.close_s,
+            ssl=self._tls if secure else None,
+        )
+
+    async def _renew(self) -> bool:
+        try:
+            return await self.renew()
+        except (RefusedError, UnavailableError) as error:
+            log.debug("credentials could not be renewed link=%s error=%s", self.name, error)
+            return False
+
+    async def _wait(self, error: str, *, refused: bool) -> None:
+        wait_s = CLOCK_RETRY_S if self.clock_fault else self._backoff.wait_s(refused=refused)
+        self.attempts += 1
+        level = logging.WARNING if redact(error) != self.last_error or self.attempts == 1 else logging.DEBUG
+        self.last_error = redact(error)
+        self._set_state("refused" if refused else "waiting")
+        log.log(
+            level, "%s link=%s error=%s retry_s=%.1f", "refused" if refused else "not connected", self.name, error, wait_s
+        )
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._hurry.wait()
+
+    def _set_state(self, state: LinkState) -> None:
+        if state == "connected":
+            self.attempts = 0
+            self.clock_fault = False
+            self.last_error = ""
+        if state != self.state:
+            self.state = state
+            self.since = time.time()
+            self.changed()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """`callback` is called after each change of what `status` tells."""
+        self._listeners.append(callback)
+
+    def changed(self) -> None:
+        """Tells the listeners."""
+        for listener in self._listeners:
+            listener()
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
+    return str(error) or type(error).__name__
+
+
+def _closing_words(socket: ClientConnection) -> str:
+    reason = f" ({socket.close_reason})" if socket.close_reason else ""
+    return f"the server closed the connection, code {socket.close_code}{reason}"
+
+
+def _is_clock_fault(error: BaseException) -> bool:
+    """Whether a certificate was refused as "not yet valid" while our clock stands before the build of this version."""
+    while not isinstance(error, ssl.SSLCertVerificationError):
+        if error.__cause__ is None:
+            return False
+        error = error.__cause__
+    return error.verify_code == CERT_NOT_YET_VALID and not clock.is_set()

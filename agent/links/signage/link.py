@@ -1,0 +1,602 @@
+"""The signage link: playlists from the server to the screens, commands carried out, progress reported."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import logging
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from websockets.exceptions import ConnectionClosed
+
+from agent.device import Device
+from agent.links.backoff import Backoff
+from agent.links.link import Address, Link, RefusedError, UnavailableError
+from agent.links.signage import messages
+from agent.links.signage.library import Holding, Library
+from agent.links.signage.messages import Id, ReadyPlaylists, UnknownMessageError
+from agent.links.signage.playlists import PlaylistReader, ServerPlaylist, SidePlaylists
+from agent.links.signage.registration import Registration
+from agent.links.signage.reports import Reports
+from agent.links.signage.rest import RestTimers, SignageRest, UnknownDeviceError
+from agent.links.signage.side import Place, Side
+from agent.screen.proxy import Screen
+from agent.stage.playlist import Item
+from agent.stage.playlist_program import PlaylistProgram
+from agent.system.logs import redact
+from agent.system.state import StateError
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SignageTimers:
+    """Seconds; signage contract, sections 1 and 4, and design, section 8."""
+
+    fetch_s: float = 900.0
+    """Between two fetches of the playlists, when nothing asks for one."""
+    retry_s: float = 60.0
+    """Before files that failed are tried again; doubles up to `fetch_s`."""
+    report_s: float = 1.0
+    repeat_s: float = 30.0
+    place_s: float = 30.0
+    """At most so often is the position within an item written to disk."""
+    rest: RestTimers = RestTimers()
+
+
+@dataclass(slots=True)
+class _Order:
+    """What the next fetch is for."""
+
+    again: bool = False
+    """Report also what was reported before."""
+    switch_to: Id | None = None
+
+
+class SignageLink(Link):
+    """One signage server.
+
+    `sides` maps the server's sides to the names of the screens that show them; `screenshots_s` is 0 for none.
+    """
+
+    kind = "signage"
+
+    def __init__(
+        self,
+        name: str,
+        device: Device,
+        *,
+        url: str,
+        username: str,
+        password: str,
+        sides: Mapping[str, str],
+        priority: int = 10,
+        spread_s: float = 5.0,
+        screenshots_s: float = 0.0,
+        screenshot_form: str = "device",
+        tls: ssl.SSLContext | None = None,
+        timers: SignageTimers = SignageTimers(),  # noqa: B008 - frozen
+    ) -> None:
+        super().__init__(name, spread_s=spread_s, tls=tls)
+        self._device = device
+        self._timers = timers
+        self._screenshots_s = screenshots_s
+        self._screenshot_form = screenshot_form
+        self._rest = SignageRest(url, username, password, device.state, name, tls=tls, timers=timers.rest)
+        self._reader = PlaylistReader(self._rest.origin, device.image_s)
+        self._registration = Registration(device, self._rest, next(iter(sides.values())))
+        self._library = Library(
+            f"{name}",
+            device.media,
+            headers=self._rest.media_headers,
+            trusted_origin=self._rest.origin,
+            tls=tls,
+            on_report=self._on_report,
+            on_bytes=self._on_bytes,
+            on_files=self._on_files,
+            on_done=self._on_done,
+        )
+        self._screens: dict[str, Screen] = {side: device.screens[screen] for side, screen in sides.items()}
+        self._sides: dict[str, Side] = {
+            side: Side(
+                side,
+                PlaylistProgram(f"{name}", priority, screen.stage.tokens, on_failed=self._on_undecodable),
+                path_of=self._library.path_of,
+                is_busy=self._is_busy,
+            )
+            for side, screen in self._screens.items()
+        }
+        self._reports = Reports(interval_s=timers.report_s, repeat_s=timers.repeat_s)
+        self._report_event = asyncio.Event()
+        self._ready_due = False
+        self._ready_sent: list[Id] | None = None
+        self._order: _Order | None = None
+        self._ordered = asyncio.Event()
+        self._tasks: asyncio.TaskGroup
+        self._access = ""
+        self._unknown: set[str] = set()
+        self._released: set[Id] = set()
+        """Playlists whose files were cleaned up; fetched again only when the server asks for it."""
+        self._placed: dict[str, Place | None] = {}
+        self._retry = Backoff(timers.retry_s)
+
+    # Life
+
+    async def _restore(self) -> None:
+        """Takes up where an earlier run left off, from the disk alone; what is there begins to play."""
+        await self._rest.open()
+        state, now = self._device.state, self._now()
+        self._released = set(await state.get(self._key("released"), []))
+        overlay = await state.get(self._key("overlay"))
+        if overlay is not None:
+            with contextlib.suppress(ValueError):
+                self._show(messages.TextOverlay.model_validate(overlay))
+        for name, side in self._sides.items():
+            bodies = await self._stored_bodies(name)
+            saved = await state.get(self._key(name), {})
+            place = saved.get("place")
+            self._placed[name] = Place(*place) if place else None
+            side.restore(saved.get("chosen"), self._placed[name], paused=bool(saved.get("paused")))
+            playlists = self._reader.side(bodies, saved.get("current"))
+            await self._library.look(playlists.playlists)
+            now = self._now()
+            screen = self._screens[name]
+            side.update(playlists, now)
+            screen.stage.put(side.program, now)
+            screen.on_change(functools.partial(self._on_screen, name))
+            screen.refresh()
+        self._device.media.on_lost(self._on_lost)
+
+    async def run(self) -> None:
+        """Serves the server for ever."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._restore()
+                self._spawn(self._library.run(), "downloads")
+                self._spawn(self._fetch_forever(), "fetches playlists")
+                self._spawn(self.connect_forever(), "connects")
+                self._spawn(self._renew_forever(), "renews tokens")
+                self._spawn(self._save_forever(), "saves positions")
+                if self._screenshots_s:
+                    self._spawn(self._screenshots_forever(), "uploads screenshots")
+        finally:
+            await self._rest.close()
+
+    async def save(self) -> None:
+        """Writes the present position to disk; called when the agent ends."""
+        for name in self._sides:
+            await self._save_side(name, durable=True)
+
+    def playlists(self) -> list[dict[str, Any]]:
+        """Its entries in `status --json`."""
+        return [
+            {
+                "link": self.name,
+                "id": playlist_id,
+                "name": holding.playlist.name,
+                "status": holding.status,
+                "total_items": holding.playlist.total_items,
+                "downloaded_items": holding.downloaded,
+                "missing_files": list(holding.missing),
+                "error": holding.error or None,
+            }
+            for playlist_id, holding in self._library.holdings.items()
+        ]
+
+    # The connection
+
+    async def address(self) -> Address:
+        """See `Link`."""
+        self._access = await self._rest.access()
+        return Address(self._rest.socket_url(self._device.identity.serial, self._access))
+
+    async def renew(self) -> bool:
+        """See `Link`."""
+        await self._rest.renew(self._access)
+        return True
+
+    async def session(self, socket: ClientConnection) -> None:
+        """See `Link`."""
+        self._registration.connected_from(str(socket.local_address[0]) if socket.local_address else None)
+        self._ready_due = True
+        self.fetch(again=False)
+        sender = asyncio.create_task(self._send_reports(socket), name=f"{self.name}: reports")
+        try:
+            async for frame in socket:
+                self._on_frame(frame)
+        finally:
+            sender.cancel()
+            await asyncio.wait({sender})
+            if not sender.cancelled() and (error := sender.exception()) and not isinstance(error, ConnectionClosed):
+                log.error("reports broke off link=%s", self.name, exc_info=error)
+
+    async def _send_reports(self, socket: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._report_event.clear()
+            for status in self._reports.due(loop.time()):
+                await socket.send(status.text())
+                self._reports.sent(status, loop.time())
+            if self._ready_due:
+                self._ready_due = False
+                ready = self._library.ready()
+                try:
+                    await socket.send(ReadyPlaylists(playlist_ids=ready).text())
+                except ConnectionClosed:
+                    self._ready_due = True
+                    raise
+                self._ready_sent = ready
+            deadline = self._reports.deadline()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._report_event.wait()
+
+    # Commands
+
+    def _on_frame(self, frame: str | bytes) -> None:
+        try:
+            action = messages.parse(frame)
+            if action is not None:
+                log.debug("command link=%s action=%s", self.name, action.action)
+                self._act(action)
+        except UnknownMessageError as error:
+            text = redact(str(error))
+            log.log(logging.DEBUG if text in self._unknown else logging.WARNING, "message ignored link=%s fault=%s", self.name, text)
+            if len(self._unknown) < 1_000:  # noqa: PLR2004 - against a flood of ever new faults
+                self._unknown.add(text)
+        except Exception:
+            log.exception("command failed link=%s", self.name)
+
+    def _act(self, action: messages.AnyAction) -> None:  # noqa: C901, PLR0912 - one case per action of the contract
+        now = self._now()
+        match action:
+            case messages.Play():
+                self._each_side(lambda side: side.play(now))
+            case messages.Pause():
+                self._each_side(lambda side: side.pause(now))
+            case messages.Next():
+                self._step(1)
+            case messages.Previous():
+                self._step(-1)
+            case messages.ReloadPlaylist(new_solution_id=switch_to):
+                self._released.clear()
+                self.fetch(again=True, switch_to=switch_to)
+            case messages.SwitchPlaylist(playlist_id=playlist_id):
+                if not self._switch(playlist_id):
+                    self.fetch(again=True, switch_to=playlist_id)
+            case messages.PlayMedia():
+                self._play_media(action)
+            case messages.ShowTextOverlay(text_overlay=overlay):
+                self._show(overlay)
+                self._put("overlay", overlay.model_dump())
+            case messages.HideTextOverlay():
+                self._show(None)
+                self._put("overlay", None)
+            case messages.SetBrightness(brightness=percent):
+                self._spawn(self._store(self._device.brightness.set(percent)), "sets brightness")
+            case messages.SetVolume(volume=percent):
+                self._spawn(self._store(self._device.volume.set(percent)), "sets volume")
+            case messages.CleanupOldPlaylists(playlist_ids_to_keep=keep):
+                self._spawn(self._clean_up(set(keep)), "cleans up")
+
+    def _each_side(self, act: Callable[[Side], None]) -> None:
+        for name, side in self._sides.items():
+            act(side)
+            self._screens[name].refresh()
+            self._save_soon(name)
+
+    def _step(self, by: int) -> None:
+        def step(side: Side) -> None:
+            if side.program.sequencer is not None:
+                side.program.sequencer.step(by, self._now())
+                side.play(self._now())
+
+        self._each_side(step)
+
+    def _switch(self, playlist_id: Id, *, media_id: Id | None = None, index: int | None = None) -> bool:
+        """Switches the side that lists the id; False: none does."""
+        for name, side in self._sides.items():
+            if playlist_id in side.known:
+                self._released.discard(playlist_id)
+                if side.switch(playlist_id, self._now(), media_id=media_id, index=index):
+                    self._fetch_files(again=False)
+                    self._library.hurry(playlist_id)
+                else:
+                    self._ready_soon()
+                self._screens[name].refresh()
+                self._save_soon(name)
+                return True
+        return False
+
+    def _play_media(self, action: messages.PlayMedia) -> None:
+        found = False
+        for name, side in self._sides.items():
+            playing = side.playing.playlist_id if side.playing is not None else None
+            if action.playlist_id is not None and action.playlist_id != playing:
+                playlist = side.known.get(action.playlist_id)
+                if playlist is not None and _has(playlist, action):
+                    found |= self._switch(action.playlist_id, media_id=action.media_id, index=action.media_index)
+            elif side.program.sequencer is not None and side.program.sequencer.jump(
+                self._now(), media_id=action.media_id, index=action.media_index
+            ):
+                found = True
+                side.play(self._now())
+                self._screens[name].refresh()
+        if not found:
+            log.warning(
+                "no such item on disk, nothing changed link=%s media_id=%s media_index=%s playlist=%s",
+                self.name, action.media_id, action.media_index, action.playlist_id,
+            )  # fmt: skip
+
+    def _show(self, overlay: messages.TextOverlay | None) -> None:
+        for screen in self._screens.values():
+            screen.stage.ticker = None if overlay is None else overlay.ticker()
+            screen.refresh()
+
+    async def _clean_up(self, keep: set[Id]) -> None:
+        keep = keep | {side.playing.playlist_id for side in self._sides.values() if side.playing is not None}
+        for side in self._sides.values():
+            keep |= side.urgent
+        released = self._library.holdings.keys() - keep
+        deleted = await self._library.forget(released)
+        self._released |= released
+        self._reports.forget(set(self._library.holdings))
+        log.info("old playlists cleaned up link=%s playlists=%d files=%d", self.name, len(released), deleted)
+        self._put("released", sorted(self._released, key=str))
+        self._ready_soon()
+
+    # Playlists
+
+    def fetch(self, *, again: bool, switch_to: Id | None = None) -> None:
+        """Asks for the server's playlists soon; several calls while one fetch runs become one more."""
+        order = self._order or _Order()
+        self._order = _Order(again or order.again, switch_to if switch_to is not None else order.switch_to)
+        self._ordered.set()
+
+    async def _fetch_forever(self) -> None:
+        backoff = Backoff(2.0)
+        self.fetch(again=True)
+        while True:
+            await self._wait_for_order()
+            order, self._order = self._order or _Order(), None
+            try:
+                await self._fetch(order)
+            except (RefusedError, UnavailableError) as error:
+                retry_s = backoff.wait_s(refused=isinstance(error, RefusedError))
+                log.warning("playlists not fetched link=%s error=%s retry_s=%.1f", self.name, error, retry_s)
+                self._order = self._pending_order() or order
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(retry_s):
+                        await self._ordered.wait()
+                self._ordered.set()
+            except StateError as error:
+                log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
+            except Exception:
+                log.exception("fetch of playlists broke off link=%s", self.name)
+            else:
+                backoff.lived(float("inf"))
+
+    def _pending_order(self) -> _Order | None:
+        return self._order
+
+    async def _wait_for_order(self) -> None:
+        """Returns when a fetch is due: one was asked for, or it is time."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._next_fetch_s()):
+                    await self._ordered.wait()
+            if self._order is not None or not self._ordered.is_set():
+                self._ordered.clear()
+                return
+            self._ordered.clear()
+
+    def _next_fetch_s(self) -> float:
+        """Until the next fetch by itself: soon while something is missing that may come."""
+        if self._registration.pending or (self._library.waiting_for_more and not self._library.busy):
+            return min(self._timers.fetch_s, self._timers.retry_s + self._retry.wait_s())
+        return self._timers.fetch_s
+
+    async def _fetch(self, order: _Order) -> None:
+        try:
+            await self._registration.register()
+        except (RefusedError, UnavailableError) as error:
+            log.warning("device not registered, tried again later link=%s error=%s", self.name, error)
+        serial = self._device.identity.serial
+        try:
+            body = await self._rest.playlists(serial)
+        except UnknownDeviceError:
+            await self._registration.register(anew=True)
+            body = await self._rest.playlists(serial)
+        try:
+            fetched = self._reader.screens(body, list(self._sides))
+        except ValueError as error:
+            raise UnavailableError(str(error)) from None
+        log.info(
+            "playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values())
+        )
+        for name, playlists in fetched.items():
+            await self._store_bodies(name, playlists)
+        now = self._now()
+        urgent_before = {i for side in self._sides.values() for i in side.urgent}
+        self._set_library(fetched, urgent_before | ({order.switch_to} if order.switch_to is not None else set()), again=order.again)
+        for name, playlists in fetched.items():
+            self._sides[name].update(playlists, now)
+            self._screens[name].refresh()
+        if order.switch_to is not None and not self._switch(order.switch_to):
+            log.warning("the server has no such playlist, nothing changed link=%s playlist=%s", self.name, order.switch_to)
+        for name in self._sides:
+            self._save_soon(name)
+
+    def _fetch_files(self, *, again: bool) -> None:
+        """What is known now is fetched, for instance after a playlist is no longer released."""
+        known = {name: SidePlaylists(tuple(side.known.values())) for name, side in self._sides.items()}
+        self._set_library(known, {i for side in self._sides.values() for i in side.urgent}, again=again)
+
+    def _set_library(self, sides: Mapping[str, SidePlaylists], urgent: set[Id], *, again: bool) -> None:
+        playlists = {p.playlist_id: p for side in sides.values() for p in side.playlists if p.playlist_id not in self._released}
+        self._reports.forget(set(playlists))
+        for side in self._sides.values():
+            if side.playing is not None:
+                playlists.setdefault(side.playing.playlist_id, side.playing)
+        if not playlists:
+            self._ready_soon()
+        self._library.update(playlists.values(), urgent, again=again)
+
+    def _is_busy(self, playlist_id: Id) -> bool:
+        holding = self._library.holdings.get(playlist_id)
+        return holding is not None and holding.busy
+
+    # What the library says
+
+    def _on_report(self, holding: Holding, again: bool) -> None:  # noqa: FBT001 - a callback
+        self._reports.update(holding.report(), again=again)
+        self._report_event.set()
+        self.changed()
+
+    def _on_bytes(self, playlist_id: Id) -> None:
+        self._reports.bytes_flow(playlist_id, self._now())
+        self._report_event.set()
+
+    def _on_files(self, playlist_id: Id) -> None:
+        if self._ready_sent is not None and playlist_id in self._ready_sent and playlist_id not in self._library.ready():
+            self._ready_soon()
+        for name, side in self._sides.items():
+            side.files_changed(playlist_id, self._now())
+            self._screens[name].refresh()
+
+    def _on_done(self, playlist_id: Id) -> None:
+        switched = any(playlist_id in side.urgent for side in self._sides.values())
+        self._on_files(playlist_id)
+        if switched or not self._library.busy:
+            self._ready_soon()
+        if not self._library.busy:
+            if not self._library.waiting_for_more:
+                self._retry.lived(float("inf"))
+            self._ordered.set()
+
+    def _on_lost(self, digest: str) -> None:
+        self._spawn(self._library.lost(digest), "replaces a lost file")
+
+    def _on_undecodable(self, item: Item) -> None:
+        """Perhaps the disk has damaged it: looked at now instead of at the next round of verification."""
+        self._spawn(self._device.media.damaged(Path(item.path)), "verifies a file")
+
+    def _ready_soon(self) -> None:
+        self._ready_due = True
+        self._report_event.set()
+
+    # Standing tasks
+
+    async def _renew_forever(self) -> None:
+        backoff = Backoff(self._timers.rest.request_s)
+        while True:
+            await asyncio.sleep(max(1.0, self._rest.renew_in_s()))
+            if self._rest.renew_in_s() > 0:
+                continue
+            try:
+                await self._rest.renew(await self._rest.access())
+                backoff.lived(float("inf"))
+            except (RefusedError, UnavailableError) as error:
+                log.debug("token not renewed link=%s error=%s", self.name, error)
+                await asyncio.sleep(backoff.wait_s(refused=isinstance(error, RefusedError)))
+
+    async def _screenshots_forever(self) -> None:
+        screen = next(iter(self._screens.values()))
+        path = self._device.runtime_dir / f"{self.name}-upload.jpg"
+        failing = False
+        while True:
+            await asyncio.sleep(self._screenshots_s)
+            if self.state != "connected" or not screen.up:
+                continue
+            try:
+                await screen.screenshot(path)
+                picture = await asyncio.to_thread(path.read_bytes)
+                media_id = screen.stage.status(self._now()).playing.media_id
+                await self._rest.send_screenshot(self._device.identity.serial, media_id, picture, self._screenshot_form)
+                failing = False
+            except (RuntimeError, OSError, RefusedError, UnavailableError) as error:
+                log.log(logging.DEBUG if failing else logging.WARNING, "no screenshot sent link=%s error=%s", self.name, error)
+                failing = True
+
+    # State on disk
+
+    def _key(self, what: str) -> str:
+        return f"signage.{self.name}.{what}"
+
+    async def _stored_bodies(self, side: str) -> list[Any]:
+        query = "SELECT body FROM playlists WHERE link = ? AND side = ? ORDER BY place"
+        rows = await self._device.state.read(lambda database: database.execute(query, (self.name, side)).fetchall())
+        return [json.loads(body) for (body,) in rows]
+
+    async def _store_bodies(self, side: str, playlists: SidePlaylists) -> None:
+        bodies = list(playlists.bodies)
+        if bodies == await self._stored_bodies(side):
+            return
+        rows = [(self.name, side, place, json.dumps(body)) for place, body in enumerate(bodies)]
+
+        def replace(database: Any) -> None:
+            database.execute("DELETE FROM playlists WHERE link = ? AND side = ?", (self.name, side))
+            database.executemany("INSERT INTO playlists VALUES (?, ?, ?, ?)", rows)
+
+        await self._device.state.write(replace)
+
+    def _on_screen(self, name: str) -> None:
+        """What is on has changed, perhaps: a new item is written to disk at once."""
+        place, before = self._sides[name].place(self._now()), self._placed.get(name)
+        if place is not None and (before is None or place.playlist_id != before.playlist_id or place.media_id != before.media_id):
+            self._save_soon(name)
+
+    async def _save_forever(self) -> None:
+        """Writes positions within an item to disk, rarely, and only where they would be missed."""
+        while True:
+            await asyncio.sleep(self._timers.place_s)
+            for name, side in self._sides.items():
+                place, before = side.place(self._now()), self._placed.get(name)
+                if place and before and abs(place.position_s - before.position_s) >= self._timers.place_s / 2:
+                    self._save_soon(name)
+
+    def _save_soon(self, name: str) -> None:
+        self._placed[name] = self._sides[name].place(self._now())
+        self._spawn(self._store(self._save_side(name, durable=False)), "saves the position")
+
+    async def _save_side(self, name: str, *, durable: bool) -> None:
+        side = self._sides[name]
+        place = side.place(self._now())
+        saved = {
+            "chosen": side.chosen,
+            "current": side.server_current,
+            "paused": side.paused,
+            "place": None if place is None else [place.playlist_id, place.media_id, place.position_s],
+        }
+        await self._device.state.put(self._key(name), saved, durable=durable)
+
+    def _put(self, what: str, value: Any) -> None:
+        self._spawn(self._store(self._device.state.put(self._key(what), value)), f"stores {what}")
+
+    async def _store(self, storing: Coroutine[Any, Any, None]) -> None:
+        try:
+            await storing
+        except StateError as error:
+            log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
+        self._tasks.create_task(work, name=f"{self.name}: {what}")
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _has(playlist: ServerPlaylist, action: messages.PlayMedia) -> bool:
+    if any(str(media.item.media_id) == str(action.media_id) for media in playlist.media):
+        return True
+    return action.media_index is not None and 0 <= action.media_index < len(playlist.media)

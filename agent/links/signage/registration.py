@@ -1,0 +1,76 @@
+"""What the server is told about the device (signage contract, section 2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from agent import __version__
+from agent.device import Device
+from agent.links.signage.rest import SignageRest
+
+log = logging.getLogger(__name__)
+
+
+class Registration:
+    """Registers the device when it is unknown, and again when its version, address or resolution has changed."""
+
+    def __init__(self, device: Device, rest: SignageRest, screen: str) -> None:
+        self._device = device
+        self._rest = rest
+        self._screen = screen
+        self._ip_address: str | None = None
+        self._registered: tuple[Any, ...] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """The server has not been told what it should know."""
+        return self._state() != self._registered
+
+    def connected_from(self, ip_address: str | None) -> None:
+        """The address the device has as seen by its own end of the connection."""
+        self._ip_address = ip_address
+
+    async def register(self, *, anew: bool = False) -> None:
+        """Registers if anything has changed, or `anew`. Raises RefusedError or UnavailableError."""
+        state = self._state()
+        if state == self._registered and not anew:
+            return
+        await self._rest.register(await self._body())
+        self._registered = state
+        log.info("device registered serial=%s", self._device.identity.serial)
+
+    def _state(self) -> tuple[Any, ...]:
+        return (__version__, self._ip_address, self._resolution())
+
+    async def _body(self) -> dict[str, Any]:
+        identity = self._device.identity
+        total_bytes = await asyncio.to_thread(self._device.media.total_bytes)
+        free_bytes = await asyncio.to_thread(self._device.media.free_bytes)
+        body: dict[str, Any] = {
+            "sn_number": identity.serial,
+            "brand": identity.brand,
+            "model": identity.model,
+            "manufacturer": identity.manufacturer,
+            "os_version": identity.os_version,
+            "screen_resolution": self._resolution(),
+            "total_storage": _gigabytes(total_bytes),
+            "free_storage": _gigabytes(free_bytes),
+            "app_version": __version__,
+            "brightness": self._device.brightness.percent,
+            "volume": self._device.volume.percent,
+        }
+        if identity.mac:
+            body["mac_address"] = identity.mac
+        if self._ip_address:
+            body["ip_address"] = self._ip_address
+        return body
+
+    def _resolution(self) -> str:
+        size = self._device.screens[self._screen].size
+        return "{}x{}".format(*size) if size else "0x0"
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB"

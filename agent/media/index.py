@@ -1,0 +1,55 @@
+"""The store's rows in the state file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+
+from agent.media.files import Stamp
+from agent.media.ledger import Entry
+from agent.media.wants import Want
+from agent.system.state import State
+
+
+async def load(state: State) -> tuple[list[Entry], dict[str, str]]:
+    """All verified files, and the digests of addresses without a checksum."""
+
+    def query(database: sqlite3.Connection) -> tuple[list[Entry], dict[str, str]]:
+        rows = database.execute("SELECT digest, size_bytes, mtime_ns, verified_at, used_at, name FROM media").fetchall()
+        sources = database.execute("SELECT url, digest FROM sources").fetchall()
+        return [Entry(row[0], Stamp(row[1], row[2]), *row[3:]) for row in rows], dict(sources)
+
+    return await state.read(query)
+
+
+async def save(state: State, entry: Entry, source: Want | None = None) -> None:
+    """Records a verified file, durably, and the address it has no other name for. Raises StateError."""
+    row = (entry.digest, entry.stamp.size_bytes, entry.stamp.mtime_ns, entry.verified_at, entry.used_at, entry.name)
+
+    def change(database: sqlite3.Connection) -> None:
+        database.execute("INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?)", row)
+        if source is not None:
+            database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source.url, source.size_bytes, entry.digest))
+
+    await state.write(change)
+
+
+async def touch(state: State, entries: Collection[Entry]) -> None:
+    """Records when files were last used and verified; a power cut may lose it. Raises StateError."""
+    rows = [(entry.used_at, entry.verified_at, entry.digest) for entry in entries]
+    await state.write(
+        lambda database: database.executemany("UPDATE media SET used_at = ?, verified_at = ? WHERE digest = ?", rows),
+        durable=False,
+    )
+
+
+async def drop(state: State, digests: Collection[str], *, sources: bool = True) -> None:
+    """Forgets files; with `sources` also which addresses they came from. Raises StateError."""
+    rows = [(digest,) for digest in digests]
+
+    def change(database: sqlite3.Connection) -> None:
+        database.executemany("DELETE FROM media WHERE digest = ?", rows)
+        if sources:
+            database.executemany("DELETE FROM sources WHERE digest = ?", rows)
+
+    await state.write(change, durable=False)

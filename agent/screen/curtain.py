@@ -1,0 +1,120 @@
+"""A snapshot of the old picture in front of the new one: hides the change when the two stand differently, and slides away.
+
+The player draws such bitmaps above its text overlays, so the snapshot leaves the ticker's bar free and is dimmed by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import time
+from typing import Any
+
+from agent.screen.ass import Colour
+from agent.screen.geometry import Rect, Screen
+from agent.screen.player import PLAYER_ERRORS, Player
+
+log = logging.getLogger(__name__)
+
+SLIDE_S = 0.5
+_STEP_S = 1 / 60
+_OVERLAY = 1
+
+
+class Curtain:
+    """At most one snapshot at a time; where nothing is presented (`enabled` false) there is none."""
+
+    def __init__(self, player: Player, *, enabled: bool) -> None:
+        self._player = player
+        self._enabled = enabled
+        self._pixels: ctypes.Array[ctypes.c_char] | None = None
+        self._area = Rect(0, 0, 0, 0)
+        self._screen = Screen(0, 0)
+        self._sliding: asyncio.Task[None] | None = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether a snapshot waits in front of the picture."""
+        return self._pixels is not None and self._sliding is None
+
+    async def draw(self, background: str, dim_percent: float, screen: Screen, bar: Rect | None) -> None:
+        """Puts a snapshot of what is shown now, without ticker, in front of it; one that is there already stays."""
+        if not self._enabled or self.drawn:
+            return
+        self.lift()
+        names = ("w", "h", "ml", "mt", "mr", "mb")
+        try:
+            picture = await self._player.command("screenshot-raw", "video")
+            values = await self._player.get(*(f"osd-dimensions/{name}" for name in names))
+            width, height, left, top, right, bottom = (int(float(value)) for value in values)
+        except (*PLAYER_ERRORS, ValueError) as error:
+            log.debug("no snapshot of the old picture error=%s", error)
+            return
+        place = Rect(left, top, width - left - right, height - top - bottom)
+        area = _beside(Rect(0, 0, width, height), bar)
+        pixels = await asyncio.to_thread(_compose, picture, place, area, Colour.parse(background), dim_percent)
+        self._pixels, self._area, self._screen = pixels, area, screen
+        self._place(0, 0)
+
+    def lift(self) -> None:
+        """Takes the snapshot away at once."""
+        if self._sliding is not None:
+            self._sliding.cancel()
+            self._sliding = None
+        pixels, self._pixels = self._pixels, None
+        if pixels is not None:
+            # The pixels have to live until every earlier command that reads them has been carried out.
+            self._player.post("overlay-remove", _OVERLAY, then=lambda _, kept=pixels: None)  # type: ignore[misc]
+
+    def slide_away(self, group: asyncio.TaskGroup) -> None:
+        """Moves the snapshot out to the left of the upright screen."""
+        self._sliding = group.create_task(self._slide(), name="slides the old picture away")
+
+    async def _slide(self) -> None:
+        begun = time.monotonic()
+        dx, dy = self._screen.direction(-1, 0)
+        way = self._screen.upright[0]
+        while (part := (time.monotonic() - begun) / SLIDE_S) < 1:
+            distance = way * part * part * (3 - 2 * part)
+            self._place(round(dx * distance), round(dy * distance))
+            await asyncio.sleep(_STEP_S)
+        self._sliding = None
+        self.lift()
+
+    def _place(self, dx: int, dy: int) -> None:
+        assert self._pixels is not None
+        area = self._area
+        width, height = area.width - abs(dx), area.height - abs(dy)
+        if width < 1 or height < 1:
+            return
+        stride = area.width * 4
+        offset = max(-dy, 0) * stride + max(-dx, 0) * 4
+        x, y = area.x + max(dx, 0), area.y + max(dy, 0)
+        address = ctypes.addressof(self._pixels) + offset
+        self._player.post("overlay-add", _OVERLAY, x, y, f"&{address}", 0, "bgra", width, height, stride)
+
+
+def _beside(whole: Rect, bar: Rect | None) -> Rect:
+    """What of the screen a bar along one of its edges leaves."""
+    if bar is None:
+        return whole
+    if bar.width >= whole.width:
+        return Rect(0, bar.bottom if bar.y <= 0 else 0, whole.width, whole.height - bar.height)
+    return Rect(bar.right if bar.x <= 0 else 0, 0, whole.width - bar.width, whole.height)
+
+
+def _compose(picture: Any, place: Rect, area: Rect, background: Colour, dim_percent: float) -> ctypes.Array[ctypes.c_char]:
+    from PIL import Image  # noqa: PLC0415 - costs memory that most screens never need
+
+    size = (int(picture["w"]), int(picture["h"]))
+    old = Image.frombuffer("RGB", size, picture["data"], "raw", "BGRX", int(picture["stride"]), 1)
+    if old.size != (place.width, place.height) and min(place.width, place.height) > 0:
+        old = old.resize((place.width, place.height), Image.Resampling.BILINEAR)
+    sheet = Image.new("RGB", (area.width, area.height), (background.red, background.green, background.blue))
+    sheet.paste(old, (place.x - area.x, place.y - area.y))
+    if dim_percent > 0:
+        light = 1 - min(dim_percent, 100.0) / 100
+        sheet = sheet.point([round(value * light) for value in range(256)] * 3)
+    data = sheet.convert("RGBA").tobytes("raw", "BGRA")
+    return ctypes.create_string_buffer(data, len(data))

@@ -1,0 +1,167 @@
+"""Whether a file can be shown, and in which form: looked at once, before it comes near the screen."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import os
+import stat
+from dataclasses import dataclass
+
+from agent.screen import decoders, images
+from agent.screen.decoders import Board
+from agent.screen.messages import Shot
+from agent.screen.player import Event, FileEnded, FileStarted, FrameShown, Player
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 4096
+_PROBE_OPTIONS = {
+    "vo": "null",
+    "ao": "null",
+    "aid": "no",
+    "hwdec": "no",
+    "pause": "yes",
+    "vd-lavc-threads": "1",
+    "demuxer-readahead-secs": "0",
+    "demuxer-max-bytes": "8MiB",
+}
+
+
+class UnplayableError(Exception):
+    """The file cannot be shown; str() says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the player is given for a file."""
+
+    path: str
+    codec: str
+    width: int
+    height: int
+    hwdec: str = "no"
+    shrink: tuple[int, int] | None = None
+    """Size a video has to be scaled to because the GPU takes none larger."""
+
+
+class Files:
+    """Verdicts on files, remembered while a file stays as it is.
+
+    A second core without any output decodes the first frame, so that the one on the screen only ever gets what it can show.
+    """
+
+    def __init__(self, board: Board, hwdec: str, deadline_s: float) -> None:
+        self._board = board
+        self._hwdec = hwdec
+        self._deadline_s = deadline_s
+        self._verdicts: collections.OrderedDict[tuple[object, ...], Source | str] = collections.OrderedDict()
+        self._probe: _Probe | None = None
+        self._lock = asyncio.Lock()
+
+    async def prepare(self, shot: Shot) -> Source:
+        """The form in which `shot` can be shown. Raises UnplayableError."""
+        if not os.path.isabs(shot.path):
+            raise UnplayableError("not an absolute path")
+        try:
+            status = os.stat(shot.path)  # noqa: PTH116, ASYNC240 - microseconds
+        except (OSError, ValueError) as error:
+            raise UnplayableError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise UnplayableError("not a regular file")
+        key = (shot.path, shot.kind, status.st_ino, status.st_size, status.st_mtime_ns)
+        async with self._lock:
+            verdict = self._verdicts.get(key)
+            if verdict is None:
+                try:
+                    verdict = await self._look(shot)
+                except UnplayableError as error:
+                    verdict = str(error)
+                self._verdicts[key] = verdict
+                while len(self._verdicts) > REMEMBERED:
+                    self._verdicts.popitem(last=False)
+        if isinstance(verdict, str):
+            raise UnplayableError(verdict)
+        return verdict
+
+    def close(self) -> None:
+        """Ends the second core."""
+        if self._probe is not None:
+            self._probe.player.abandon()
+            self._probe = None
+
+    async def _look(self, shot: Shot) -> Source:
+        path = shot.path
+        if shot.kind == "image":
+            try:
+                path = await images.fitting(path, self._board.texture_px)
+                codec, width, height = await self._first_frame(path)
+                if max(width, height) > self._board.texture_px:
+                    path = await images.convert(path, self._board.texture_px, "png")
+                    codec, width, height = await self._first_frame(path)
+            except images.ImageError as error:
+                raise UnplayableError(str(error)) from None
+            return Source(path, codec, width, height)
+        codec, width, height = await self._first_frame(path)
+        shrink = None
+        if max(width, height) > self._board.texture_px:
+            factor = self._board.texture_px / max(width, height)
+            shrink = (max(2, int(width * factor) & ~1), max(2, int(height * factor) & ~1))
+        return Source(path, codec, width, height, decoders.choose(self._hwdec, codec, self._board), shrink)
+
+    async def _first_frame(self, path: str) -> tuple[str, int, int]:
+        if self._probe is None:
+            self._probe = _Probe()
+        probe = self._probe
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await probe.first_frame(path)
+        except TimeoutError:
+            # It may hang in the kernel: the next file gets a core of its own.
+            self._probe = None
+            probe.player.abandon()
+            raise UnplayableError(f"no picture within {self._deadline_s:g} s") from None
+
+
+class _Probe:
+    def __init__(self) -> None:
+        self.player = Player(_PROBE_OPTIONS, self._on_event)
+        self._current = 0
+        self._wanted = 0
+        self._answer: asyncio.Future[str] | None = None
+
+    async def first_frame(self, path: str) -> tuple[str, int, int]:
+        self.player.forget_complaints()
+        self._wanted = 0
+        self._answer = asyncio.get_running_loop().create_future()
+        self.player.load(path, "replace", {}, self._entered)
+        try:
+            error = await self._answer
+            if error:
+                raise UnplayableError(error)
+            codec, width, height = await self.player.get("video-format", "width", "height")
+            if not (width.isdigit() and height.isdigit()):
+                raise UnplayableError("has no picture")
+            return codec, int(width), int(height)
+        finally:
+            self._answer = None
+            self.player.post("stop")
+
+    def _entered(self, entry: int) -> None:
+        self._wanted = entry
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case FileStarted(entry):
+                self._current = entry
+            case FrameShown() if self._current == self._wanted:
+                self._resolve("")
+            case FileEnded(entry, _, error) if entry == self._wanted:
+                self._resolve(f"cannot be decoded: {error or 'ends before its first frame'}")
+            case _:
+                pass
+
+    def _resolve(self, error: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(error)

@@ -1,0 +1,41 @@
+"""Fake servers, one module per protocol: stateful, speaking the real wire format, for tests and for people by hand.
+
+Run `scripts/mock-server` for a server with a console page.
+"""
+
+from tests.servers.core import Hub, Request, Service
+from tests.servers.devices import Device, Message, Screenshot
+from tests.servers.faults import Fault
+from tests.servers.files import MediaFile, MediaFiles
+from tests.servers.playlists import OMIT, SIDES, item, playlist, screen
+from tests.servers.signage import (
+    LOGIN_PATH,
+    PLAYLISTS_PATH,
+    REFRESH_PATH,
+    REGISTER_PATH,
+    SOCKET_PATH,
+    SignageServer,
+)
+
+__all__ = [
+    "LOGIN_PATH",
+    "OMIT",
+    "PLAYLISTS_PATH",
+    "REFRESH_PATH",
+    "REGISTER_PATH",
+    "SIDES",
+    "SOCKET_PATH",
+    "Device",
+    "Fault",
+    "Hub",
+    "MediaFile",
+    "MediaFiles",
+    "Message",
+    "Request",
+    "Screenshot",
+    "Service",
+    "SignageServer",
+    "item",
+    "playlist",
+    "screen",
+]

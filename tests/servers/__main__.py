@@ -1,0 +1,79 @@
+"""The mock server for people: `scripts/mock-server`, or `python -m tests.servers`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from tests.servers.demo import furnish
+from tests.servers.make_media import make_media, media_names
+from tests.servers.prompt import read_prompt
+from tests.servers.signage import PASSWORD, USERNAME, SignageServer
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Serves until SIGINT, SIGTERM or `quit`; 1 if it cannot listen or has no media."""
+    options = _options()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        prepare_media(options.media)
+        return asyncio.run(_serve(options))
+    except (OSError, RuntimeError) as error:
+        sys.stderr.write(f"mock-server: {error}\n")
+        return 1
+
+
+def prepare_media(directory: Path) -> None:
+    """Makes the demo's media in `directory`, unless it holds files of somebody's own. Raises RuntimeError without ffmpeg."""
+    if directory.is_dir() and any(
+        path.name not in media_names() and not path.name.startswith(".") for path in directory.iterdir()
+    ):
+        return
+    make_media(directory, report=lambda line: _say(f"made {line}"))
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    server = SignageServer(username=options.username, password=options.password, host=options.host, port=options.port)
+    furnish(server, options.media)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    async with server, asyncio.TaskGroup() as tasks:
+        _say(f"console: {server.url}/")
+        _say(f"agents:  url {server.url}, username {options.username}, password {options.password}")
+        prompt = None
+        if sys.stdin.isatty():
+            _say("help lists the commands")
+            prompt = tasks.create_task(read_prompt(server, stopped.set), name="prompt")
+        await stopped.wait()
+        if prompt is not None:
+            prompt.cancel()
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="mock-server", description="A signage server with a console page, for people and demos."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s; 0.0.0.0 for the whole network)")
+    parser.add_argument("--port", type=int, default=8800, help="port (%(default)s; 0 takes a free one)")
+    parser.add_argument("--media", type=Path, default=CHECKOUT / ".demo" / "media", help="directory of images and videos")
+    parser.add_argument("--username", default=USERNAME, help="what agents log in with (%(default)s)")
+    parser.add_argument("--password", default=PASSWORD, help="(%(default)s)")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
