@@ -18,6 +18,7 @@ from agent.system.state import State
 log = logging.getLogger(__name__)
 
 MAC_KEY = "identity.mac"
+MADE_UP_MAC_KEY = "identity.made_up_mac"
 SERIAL_KEY = "identity.serial"
 READ_S = 5.0
 PLACEHOLDERS = frozenset(
@@ -28,6 +29,7 @@ PLACEHOLDERS = frozenset(
         "chassis serial number", "base board serial number", "123456789", "0123456789", "1234567890", "xxxxxxxxxx",
     }
 )  # fmt: skip
+_MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _VIRTUAL = re.compile(r"(lo|docker|veth|br-|virbr|vnet|tun|tap|wg|ifb|dummy|bond|sit|gre|zt|tailscale|lxc|cni|flannel|podman)")
 
 
@@ -59,7 +61,7 @@ async def identify(state: State, *, serial: str = "", sysfs: Path = Path("/sys")
         mac, board_serial, board, os_version = "", "", Board(), platform.release()
     finally:
         thread.close()
-    mac = await _kept_mac(state, mac)
+    mac = await _kept_mac(state, mac, board_serial)
     if not serial:
         serial = board_serial or await _generated_serial(state, mac)
     return Identity(
@@ -158,17 +160,25 @@ def _rank(path: Path) -> int:
     return (1 if removable else 0) if physical else 3
 
 
-async def _kept_mac(state: State, mac: str) -> str:
-    """The MAC found at the first start: another network card does not make another box, unless none was found then."""
+async def _kept_mac(state: State, mac: str, board_serial: str) -> str:
+    """The MAC found at the first start, so that another network card does not make another box.
+
+    A memory card that is moved to another board does make one.
+
+    Until an interface is found, a made-up one that stays the same.
+    """
     kept = await state.get(MAC_KEY)
-    if isinstance(kept, str) and re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", kept):
-        return kept
-    if not mac:
-        log.warning("no network interface has an address; the box is given a made-up one until one has")
-        number = bytes([0x02]) + secrets.token_bytes(5)
-        return number.hex(":")
-    await state.put(MAC_KEY, mac)
-    return mac
+    if isinstance(kept, dict) and kept.get("board") == board_serial and _MAC.fullmatch(str(kept.get("mac"))):
+        return str(kept["mac"])
+    if mac:
+        await state.put(MAC_KEY, {"mac": mac, "board": board_serial})
+        return mac
+    made_up = await state.get(MADE_UP_MAC_KEY)
+    if not (isinstance(made_up, str) and _MAC.fullmatch(made_up)):
+        made_up = (b"\x02" + secrets.token_bytes(5)).hex(":")
+        await state.put(MADE_UP_MAC_KEY, made_up)
+    log.warning("no network interface has an address; a made-up one identifies the box mac=%s", made_up)
+    return made_up
 
 
 async def _generated_serial(state: State, mac: str) -> str:

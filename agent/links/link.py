@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from agent.links.backoff import Backoff
 from agent.system import clock
-from agent.system.logs import redact
+from agent.system.logs import Trouble, redact
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -81,6 +81,7 @@ class Link(ABC):
         self._tls = tls
         self._backoff = Backoff(spread_s)
         self._hurry = asyncio.Event()
+        self._trouble = Trouble(log)
         self._listeners: list[Callable[[], None]] = []
 
     # What a protocol fills in
@@ -124,6 +125,7 @@ class Link(ABC):
                     connected_at = loop.time()
                     self._set_state("connected")
                     log.info("connected link=%s kind=%s", self.name, self.kind)
+                    self._trouble = Trouble(log)
                     await self.session(socket)
                 error = _closing_words(socket)
                 refused = socket.close_code == POLICY_VIOLATION
@@ -178,12 +180,9 @@ class Link(ABC):
     async def _wait(self, error: str, *, refused: bool) -> None:
         wait_s = CLOCK_RETRY_S if self.clock_fault else self._backoff.wait_s(refused=refused)
         self.attempts += 1
-        level = logging.WARNING if redact(error) != self.last_error or self.attempts == 1 else logging.DEBUG
         self.last_error = redact(error)
         self._set_state("refused" if refused else "waiting")
-        log.log(
-            level, "%s link=%s error=%s retry_s=%.1f", "refused" if refused else "not connected", self.name, error, wait_s
-        )
+        self._trouble.is_("refused" if refused else "not connected", error, link=self.name)
         self._hurry.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):

@@ -64,8 +64,12 @@ class Curtain:
             self._sliding = None
         pixels, self._pixels = self._pixels, None
         if pixels is not None:
-            # The pixels have to live until every earlier command that reads them has been carried out.
-            self._player.post("overlay-remove", _OVERLAY, then=lambda _, kept=pixels: None)  # type: ignore[misc]
+
+            def removed(_: object) -> None:
+                # Only now has every earlier command that reads the pixels been carried out.
+                ctypes.memset(pixels, 0, 0)
+
+            self._player.post("overlay-remove", _OVERLAY, then=removed)
 
     def slide_away(self, group: asyncio.TaskGroup) -> None:
         """Moves the snapshot out to the left of the upright screen."""

@@ -41,6 +41,8 @@ class Source:
     codec: str
     width: int
     height: int
+    container: str = ""
+    """The demuxer to use, for files that are hard to tell from their beginning; empty: found out."""
     hwdec: str = "no"
     shrink: tuple[int, int] | None = None
     """Size a video has to be scaled to because the GPU takes none larger."""
@@ -62,10 +64,10 @@ class Files:
 
     async def prepare(self, shot: Shot) -> Source:
         """The form in which `shot` can be shown. Raises UnplayableError."""
-        if not os.path.isabs(shot.path):
+        if not shot.path.startswith("/"):
             raise UnplayableError("not an absolute path")
         try:
-            status = os.stat(shot.path)  # noqa: PTH116, ASYNC240 - microseconds
+            status = os.stat(shot.path)  # noqa: PTH116 - microseconds
         except (OSError, ValueError) as error:
             raise UnplayableError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if not stat.S_ISREG(status.st_mode):
@@ -92,31 +94,34 @@ class Files:
             self._probe = None
 
     async def _look(self, shot: Shot) -> Source:
-        path = shot.path
         if shot.kind == "image":
-            try:
-                path = await images.fitting(path, self._board.texture_px)
-                codec, width, height = await self._first_frame(path)
-                if max(width, height) > self._board.texture_px:
-                    path = await images.convert(path, self._board.texture_px, "png")
-                    codec, width, height = await self._first_frame(path)
-            except images.ImageError as error:
-                raise UnplayableError(str(error)) from None
-            return Source(path, codec, width, height)
-        codec, width, height = await self._first_frame(path)
+            return await self._look_at_image(shot.path)
+        codec, width, height = await self._first_frame(shot.path, "")
         shrink = None
         if max(width, height) > self._board.texture_px:
             factor = self._board.texture_px / max(width, height)
             shrink = (max(2, int(width * factor) & ~1), max(2, int(height * factor) & ~1))
-        return Source(path, codec, width, height, decoders.choose(self._hwdec, codec, self._board), shrink)
+        return Source(path, codec, width, height, hwdec=decoders.choose(self._hwdec, codec, self._board), shrink=shrink)
 
-    async def _first_frame(self, path: str) -> tuple[str, int, int]:
+    async def _look_at_image(self, original: str) -> Source:
+        limit_px = self._board.texture_px
+        try:
+            path, container = await images.fitting(original, limit_px)
+            codec, width, height = await self._first_frame(path, container)
+            if max(width, height) > limit_px:
+                path, container = await images.convert(original, limit_px, "png")
+                codec, width, height = await self._first_frame(path, container)
+        except images.ImageError as error:
+            raise UnplayableError(str(error)) from None
+        return Source(path, codec, width, height, container)
+
+    async def _first_frame(self, path: str, container: str) -> tuple[str, int, int]:
         if self._probe is None:
             self._probe = _Probe()
         probe = self._probe
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await probe.first_frame(path)
+                return await probe.first_frame(path, container)
         except TimeoutError:
             # It may hang in the kernel: the next file gets a core of its own.
             self._probe = None
@@ -131,11 +136,12 @@ class _Probe:
         self._wanted = 0
         self._answer: asyncio.Future[str] | None = None
 
-    async def first_frame(self, path: str) -> tuple[str, int, int]:
+    async def first_frame(self, path: str, container: str) -> tuple[str, int, int]:
         self.player.forget_complaints()
         self._wanted = 0
         self._answer = asyncio.get_running_loop().create_future()
-        self.player.load(path, "replace", {}, self._entered)
+        options = {"demuxer-lavf-format": container} if container else {}
+        self.player.load(path, "replace", options, self._entered)
         try:
             error = await self._answer
             if error:

@@ -30,31 +30,37 @@ class ImageError(Exception):
     """The image cannot be shown; str() says why."""
 
 
-async def fitting(path: str, limit_px: int) -> str:
-    """Path of a form of the image whose longest side is at most `limit_px` and that stands upright. Raises ImageError."""
+_DEMUXERS = {"jpeg": "jpeg_pipe", "png": "png_pipe", "webp": "webp_pipe", "gif": "gif", "bmp": "bmp_pipe"}
+
+
+async def fitting(path: str, limit_px: int) -> tuple[str, str]:
+    """A form of the image whose longest side is at most `limit_px` and that stands upright: its path, and libavformat's name
+    for what it is or nothing if that is not known. Raises ImageError.
+    """
     try:
         header = await asyncio.to_thread(headers.read, path)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from None
     if header is None:
-        return path
+        return path, ""
     if header.width * header.height > MAX_PIXELS:
         raise ImageError(f"is too large: {header.width} x {header.height}")
     if header.animated and header.kind == "webp":
-        return await convert(path, limit_px, "png")
+        return (await convert(path, limit_px, "png"))[0], "apng"
     if header.turn != 1 or max(header.width, header.height) > limit_px:
         return await convert(path, limit_px, "jpg" if header.kind == "jpeg" else "png")
-    return path
+    return path, "apng" if header.kind == "png" and header.animated else _DEMUXERS[header.kind]
 
 
-async def convert(path: str, limit_px: int, ending: str) -> str:
-    """Converts it, unless that was done before; the new path. Raises ImageError."""
+async def convert(path: str, limit_px: int, ending: str) -> tuple[str, str]:
+    """Converts it to `ending`, jpg or png, unless that was done before; the new path and what it is. Raises ImageError."""
+    container = _DEMUXERS["jpeg" if ending == "jpg" else "png"]
     folder = os.path.dirname(path)  # noqa: PTH120
     stem = path if os.access(folder, os.W_OK) else os.path.join(_elsewhere(), path.replace("/", "_"))  # noqa: PTH118
     target = Path(f"{stem}{MARK}{limit_px}.{ending}")
     with contextlib.suppress(OSError):
         if target.stat().st_size > 0 and target.stat().st_mtime >= os.stat(path).st_mtime:  # noqa: PTH116
-            return str(target)
+            return str(target), container
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "agent.screen.images", path, str(target), str(limit_px),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
@@ -71,7 +77,7 @@ async def convert(path: str, limit_px: int, ending: str) -> str:
     if process.returncode != 0:
         lines = complaint.decode(errors="replace").strip().splitlines()
         raise ImageError(f"cannot be scaled: {lines[-1] if lines else f'exit {process.returncode}'}")
-    return str(target)
+    return str(target), container
 
 
 def main(arguments: Sequence[str]) -> int:

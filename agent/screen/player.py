@@ -118,7 +118,7 @@ class Player:
         self._lines: collections.deque[str] = collections.deque(maxlen=LINES_KEPT)
         self._size = (0, 0)
         merged = {**HARDENED, **compat.start_options(), **options}
-        self._mpv = mpv.MPV(log_handler=self._note, loglevel="warn", **merged)
+        self._mpv = mpv.MPV(log_handler=self._note, loglevel="info", **merged)
         self._mpv.register_event_callback(self._event)
         self._mpv.observe_property("eof-reached", self._eof)
         if options.get("vo") != "null":
@@ -133,7 +133,7 @@ class Player:
         """Empties `complaints`."""
         self._lines.clear()
 
-    def post(self, *words: str | int | float, then: Callable[[Any], None] | None = None) -> None:
+    def post(self, *words: str | float, then: Callable[[Any], None] | None = None) -> None:
         """Sends a command; `then` gets its result, in the loop's thread and in order with the events. A failure is logged."""
 
         def done(future: Future[Any]) -> None:
@@ -145,7 +145,7 @@ class Player:
 
         self._send(words).add_done_callback(done)
 
-    async def command(self, *words: str | int | float) -> Any:
+    async def command(self, *words: str | float) -> Any:
         """Sends a command and waits for its result. Raises what libmpv raises."""
         return await asyncio.wrap_future(self._send(words))
 
@@ -170,7 +170,7 @@ class Player:
         """Ends the core when it can, for one that may be stuck."""
         threading.Thread(target=self.close, name="ends a stuck player", daemon=True).start()
 
-    def _send(self, words: tuple[str | int | float, ...]) -> Future[Any]:
+    def _send(self, words: tuple[str | float, ...]) -> Future[Any]:
         try:
             future: Future[Any] = self._mpv.command_async(str(words[0]), *map(str, words[1:]))
         except PLAYER_ERRORS as error:

@@ -11,7 +11,7 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agent.screen import compat, decoders
@@ -95,7 +95,6 @@ class Projector:
             {
                 **output_options,
                 "force-window": "yes",
-                "prefetch-playlist": "yes",
                 "video-rotate": str(rotate),
                 "scripts": str(SCRIPT),
             },
@@ -322,6 +321,8 @@ class Projector:
     def _give(self, take: Take, mode: str) -> None:
         source, shot = take.source, take.shot
         options = {"hwdec": source.hwdec}
+        if source.container:
+            options["demuxer-lavf-format"] = source.container
         if shot.kind == "image" or shot.loop:
             options["loop-file"] = "inf"
         elif shot.start_s > 0:
@@ -352,7 +353,7 @@ class Projector:
         if take.source.hwdec != "no":
             self._say(Notice("warning", f"no picture in time, trying without hwdec={take.source.hwdec} file={take.shot.path}"))
             source = take.source
-            again = Take(take.shot, Source(source.path, source.codec, source.width, source.height, "no", source.shrink))
+            again = Take(take.shot, replace(source, hwdec="no"))
             self._give(again, "replace")
             self._retarget(again)
         else:

@@ -235,7 +235,7 @@ class Screen:
                 self._set_up(message)
             case Started(token=token):
                 self._on_since = now
-                log.info("on screen screen=%s title=%r token=%d hwdec=%s", self.name, self._title(token), token, message.hwdec)
+                log.info("on screen screen=%s title=%r shot=%d hwdec=%s", self.name, self._title(token), token, message.hwdec)
                 self.stage.started(token, now)
             case Ended(token=token):
                 self.stage.ended(token, now)

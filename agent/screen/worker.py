@@ -35,7 +35,7 @@ _M_ARENA_MAX = -8
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a worker; the exit code is 0 when it was ended, 1 when its output was lost."""
     options = _parser().parse_args(arguments)
-    logs.setup("info")
+    logs.setup(os.environ.get("DBG", "info"))
     # Each decoder thread would otherwise keep a heap of its own.
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     code = asyncio.run(_run(options))

@@ -198,9 +198,10 @@ class Sequencer:
             overdue_s = -self._left_s(now)
             before = self._current
             self._advance(now)
-            if self.finished or self._current.token != before.token:
+            stayed = self._stayed(before)
+            if stayed is None:
                 return
-            self._current.position_s = min(overdue_s, self._current.item.duration_s / 2)
+            stayed.position_s = min(overdue_s, stayed.item.duration_s / 2)
 
     # What should be on the screen
 
@@ -340,6 +341,10 @@ class Sequencer:
         self._current = self._planned
         self._running_since = now if same and self._running_since is not None else None
         self._plan()
+
+    def _stayed(self, before: _Showing) -> _Showing | None:
+        """What is on if it is the same picture as before and the list goes on."""
+        return self._current if not self.finished and self._current and self._current.token == before.token else None
 
     def _upcoming(self) -> Shot | None:
         if self._planned is None or self._current is None or self._planned.token == self._current.token:

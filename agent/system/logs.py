@@ -81,3 +81,25 @@ def setup(level: str) -> None:
     root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     logging.getLogger("agent").setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+class Trouble:
+    """Something that may go wrong again and again: WARNING when it begins or changes, DEBUG while it repeats, INFO when over."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._present = ""
+
+    def is_(self, what: str, error: object, **details: object) -> None:
+        """It is wrong now: `what` in words, then the error and details as key=value."""
+        said = f"{what} {redact(str(error))}"
+        level = logging.DEBUG if said == self._present else logging.WARNING
+        self._present = said
+        values = "".join(f" {key}={value}" for key, value in details.items())
+        self._log.log(level, "%s error=%s%s", what, error, values)
+
+    def over(self, words: str) -> None:
+        """It works (again); said only after it did not."""
+        if self._present:
+            self._present = ""
+            self._log.info("%s", words)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import logging
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
@@ -20,7 +19,9 @@ from agent.links.backoff import Backoff
 from agent.links.link import Address, Link, RefusedError, UnavailableError
 from agent.links.signage import messages
 from agent.links.signage.library import Holding, Library
+from agent.links.signage.memory import Memory, SideState
 from agent.links.signage.messages import Id, ReadyPlaylists, UnknownMessageError
+from agent.links.signage.orders import Order, Orders
 from agent.links.signage.playlists import PlaylistReader, ServerPlaylist, SidePlaylists
 from agent.links.signage.registration import Registration
 from agent.links.signage.reports import Reports
@@ -29,7 +30,7 @@ from agent.links.signage.side import Place, Side
 from agent.screen.proxy import Screen
 from agent.stage.playlist import Item
 from agent.stage.playlist_program import PlaylistProgram
-from agent.system.logs import redact
+from agent.system.logs import Trouble, redact
 from agent.system.state import StateError
 
 if TYPE_CHECKING:
@@ -51,15 +52,6 @@ class SignageTimers:
     place_s: float = 30.0
     """At most so often is the position within an item written to disk."""
     rest: RestTimers = RestTimers()
-
-
-@dataclass(slots=True)
-class _Order:
-    """What the next fetch is for."""
-
-    again: bool = False
-    """Report also what was reported before."""
-    switch_to: Id | None = None
 
 
 class SignageLink(Link):
@@ -119,34 +111,29 @@ class SignageLink(Link):
         self._report_event = asyncio.Event()
         self._ready_due = False
         self._ready_sent: list[Id] | None = None
-        self._order: _Order | None = None
-        self._ordered = asyncio.Event()
+        self._orders = Orders(timers.fetch_s, timers.retry_s, self._is_incomplete)
+        self._memory = Memory(name, device.state)
         self._tasks: asyncio.TaskGroup
         self._access = ""
         self._unknown: set[str] = set()
         self._released: set[Id] = set()
         """Playlists whose files were cleaned up; fetched again only when the server asks for it."""
         self._placed: dict[str, Place | None] = {}
-        self._retry = Backoff(timers.retry_s)
+        self._fetch_trouble, self._register_trouble, self._upload_trouble = Trouble(log), Trouble(log), Trouble(log)
 
     # Life
 
     async def _restore(self) -> None:
         """Takes up where an earlier run left off, from the disk alone; what is there begins to play."""
         await self._rest.open()
-        state, now = self._device.state, self._now()
-        self._released = set(await state.get(self._key("released"), []))
-        overlay = await state.get(self._key("overlay"))
-        if overlay is not None:
-            with contextlib.suppress(ValueError):
-                self._show(messages.TextOverlay.model_validate(overlay))
+        self._released = await self._memory.released()
+        if (overlay := await self._memory.overlay()) is not None:
+            self._show(overlay)
         for name, side in self._sides.items():
-            bodies = await self._stored_bodies(name)
-            saved = await state.get(self._key(name), {})
-            place = saved.get("place")
-            self._placed[name] = Place(*place) if place else None
-            side.restore(saved.get("chosen"), self._placed[name], paused=bool(saved.get("paused")))
-            playlists = self._reader.side(bodies, saved.get("current"))
+            kept = await self._memory.side(name)
+            self._placed[name] = kept.place
+            side.restore(kept.chosen, kept.place, paused=kept.paused)
+            playlists = self._reader.side(await self._memory.bodies(name), kept.current)
             await self._library.look(playlists.playlists)
             now = self._now()
             screen = self._screens[name]
@@ -206,7 +193,6 @@ class SignageLink(Link):
 
     async def session(self, socket: ClientConnection) -> None:
         """See `Link`."""
-        self._registration.connected_from(str(socket.local_address[0]) if socket.local_address else None)
         self._ready_due = True
         self.fetch(again=False)
         sender = asyncio.create_task(self._send_reports(socket), name=f"{self.name}: reports")
@@ -277,10 +263,10 @@ class SignageLink(Link):
                 self._play_media(action)
             case messages.ShowTextOverlay(text_overlay=overlay):
                 self._show(overlay)
-                self._put("overlay", overlay.model_dump())
+                self._spawn(self._store(self._memory.keep_overlay(overlay)), "keeps the overlay")
             case messages.HideTextOverlay():
                 self._show(None)
-                self._put("overlay", None)
+                self._spawn(self._store(self._memory.keep_overlay(None)), "forgets the overlay")
             case messages.SetBrightness(brightness=percent):
                 self._spawn(self._store(self._device.brightness.set(percent)), "sets brightness")
             case messages.SetVolume(volume=percent):
@@ -292,7 +278,7 @@ class SignageLink(Link):
         for name, side in self._sides.items():
             act(side)
             self._screens[name].refresh()
-            self._save_soon(name)
+            self._save_soon(name, durable=True)
 
     def _step(self, by: int) -> None:
         def step(side: Side) -> None:
@@ -313,7 +299,7 @@ class SignageLink(Link):
                 else:
                     self._ready_soon()
                 self._screens[name].refresh()
-                self._save_soon(name)
+                self._save_soon(name, durable=True)
                 return True
         return False
 
@@ -351,65 +337,40 @@ class SignageLink(Link):
         self._released |= released
         self._reports.forget(set(self._library.holdings))
         log.info("old playlists cleaned up link=%s playlists=%d files=%d", self.name, len(released), deleted)
-        self._put("released", sorted(self._released, key=str))
+        await self._store(self._memory.keep_released(self._released))
         self._ready_soon()
 
     # Playlists
 
     def fetch(self, *, again: bool, switch_to: Id | None = None) -> None:
         """Asks for the server's playlists soon; several calls while one fetch runs become one more."""
-        order = self._order or _Order()
-        self._order = _Order(again or order.again, switch_to if switch_to is not None else order.switch_to)
-        self._ordered.set()
+        self._orders.add(Order(again, switch_to))
 
     async def _fetch_forever(self) -> None:
         backoff = Backoff(2.0)
         self.fetch(again=True)
         while True:
-            await self._wait_for_order()
-            order, self._order = self._order or _Order(), None
+            order = await self._orders.next()
             try:
                 await self._fetch(order)
             except (RefusedError, UnavailableError) as error:
-                retry_s = backoff.wait_s(refused=isinstance(error, RefusedError))
-                log.warning("playlists not fetched link=%s error=%s retry_s=%.1f", self.name, error, retry_s)
-                self._order = self._pending_order() or order
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(retry_s):
-                        await self._ordered.wait()
-                self._ordered.set()
+                self._fetch_trouble.is_("playlists not fetched", error, link=self.name)
+                await self._orders.again_after(order, backoff.wait_s(refused=isinstance(error, RefusedError)))
             except StateError as error:
-                log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
+                self._fetch_trouble.is_("playlists not kept", error, link=self.name)
+                await self._orders.again_after(order, backoff.wait_s())
             except Exception:
                 log.exception("fetch of playlists broke off link=%s", self.name)
             else:
                 backoff.lived(float("inf"))
+                self._fetch_trouble.over(f"playlists fetched again link={self.name}")
 
-    def _pending_order(self) -> _Order | None:
-        return self._order
-
-    async def _wait_for_order(self) -> None:
-        """Returns when a fetch is due: one was asked for, or it is time."""
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._next_fetch_s()):
-                    await self._ordered.wait()
-            if self._order is not None or not self._ordered.is_set():
-                self._ordered.clear()
-                return
-            self._ordered.clear()
-
-    def _next_fetch_s(self) -> float:
-        """Until the next fetch by itself: soon while something is missing that may come."""
-        if self._registration.pending or (self._library.waiting_for_more and not self._library.busy):
-            return min(self._timers.fetch_s, self._timers.retry_s + self._retry.wait_s())
-        return self._timers.fetch_s
-
-    async def _fetch(self, order: _Order) -> None:
+    async def _fetch(self, order: Order) -> None:
         try:
             await self._registration.register()
+            self._register_trouble.over(f"device registered link={self.name}")
         except (RefusedError, UnavailableError) as error:
-            log.warning("device not registered, tried again later link=%s error=%s", self.name, error)
+            self._register_trouble.is_("device not registered, tried again later", error, link=self.name)
         serial = self._device.identity.serial
         try:
             body = await self._rest.playlists(serial)
@@ -424,7 +385,7 @@ class SignageLink(Link):
             "playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values())
         )
         for name, playlists in fetched.items():
-            await self._store_bodies(name, playlists)
+            await self._memory.keep_bodies(name, playlists.bodies)
         now = self._now()
         urgent_before = {i for side in self._sides.values() for i in side.urgent}
         self._set_library(fetched, urgent_before | ({order.switch_to} if order.switch_to is not None else set()), again=order.again)
@@ -450,6 +411,9 @@ class SignageLink(Link):
         if not playlists:
             self._ready_soon()
         self._library.update(playlists.values(), urgent, again=again)
+
+    def _is_incomplete(self) -> bool:
+        return self._registration.pending or (self._library.waiting_for_more and not self._library.busy)
 
     def _is_busy(self, playlist_id: Id) -> bool:
         holding = self._library.holdings.get(playlist_id)
@@ -479,9 +443,7 @@ class SignageLink(Link):
         if switched or not self._library.busy:
             self._ready_soon()
         if not self._library.busy:
-            if not self._library.waiting_for_more:
-                self._retry.lived(float("inf"))
-            self._ordered.set()
+            self._orders.look_again()
 
     def _on_lost(self, digest: str) -> None:
         self._spawn(self._library.lost(digest), "replaces a lost file")
@@ -512,7 +474,6 @@ class SignageLink(Link):
     async def _screenshots_forever(self) -> None:
         screen = next(iter(self._screens.values()))
         path = self._device.runtime_dir / f"{self.name}-upload.jpg"
-        failing = False
         while True:
             await asyncio.sleep(self._screenshots_s)
             if self.state != "connected" or not screen.up:
@@ -522,32 +483,11 @@ class SignageLink(Link):
                 picture = await asyncio.to_thread(path.read_bytes)
                 media_id = screen.stage.status(self._now()).playing.media_id
                 await self._rest.send_screenshot(self._device.identity.serial, media_id, picture, self._screenshot_form)
-                failing = False
+                self._upload_trouble.over(f"screenshots are sent again link={self.name}")
             except (RuntimeError, OSError, RefusedError, UnavailableError) as error:
-                log.log(logging.DEBUG if failing else logging.WARNING, "no screenshot sent link=%s error=%s", self.name, error)
-                failing = True
+                self._upload_trouble.is_("no screenshot sent", error, link=self.name)
 
     # State on disk
-
-    def _key(self, what: str) -> str:
-        return f"signage.{self.name}.{what}"
-
-    async def _stored_bodies(self, side: str) -> list[Any]:
-        query = "SELECT body FROM playlists WHERE link = ? AND side = ? ORDER BY place"
-        rows = await self._device.state.read(lambda database: database.execute(query, (self.name, side)).fetchall())
-        return [json.loads(body) for (body,) in rows]
-
-    async def _store_bodies(self, side: str, playlists: SidePlaylists) -> None:
-        bodies = list(playlists.bodies)
-        if bodies == await self._stored_bodies(side):
-            return
-        rows = [(self.name, side, place, json.dumps(body)) for place, body in enumerate(bodies)]
-
-        def replace(database: Any) -> None:
-            database.execute("DELETE FROM playlists WHERE link = ? AND side = ?", (self.name, side))
-            database.executemany("INSERT INTO playlists VALUES (?, ?, ?, ?)", rows)
-
-        await self._device.state.write(replace)
 
     def _on_screen(self, name: str) -> None:
         """What is on has changed, perhaps: a new item is written to disk at once."""
@@ -564,23 +504,14 @@ class SignageLink(Link):
                 if place and before and abs(place.position_s - before.position_s) >= self._timers.place_s / 2:
                     self._save_soon(name)
 
-    def _save_soon(self, name: str) -> None:
+    def _save_soon(self, name: str, *, durable: bool = False) -> None:
         self._placed[name] = self._sides[name].place(self._now())
-        self._spawn(self._store(self._save_side(name, durable=False)), "saves the position")
+        self._spawn(self._store(self._save_side(name, durable=durable)), "saves the position")
 
     async def _save_side(self, name: str, *, durable: bool) -> None:
         side = self._sides[name]
-        place = side.place(self._now())
-        saved = {
-            "chosen": side.chosen,
-            "current": side.server_current,
-            "paused": side.paused,
-            "place": None if place is None else [place.playlist_id, place.media_id, place.position_s],
-        }
-        await self._device.state.put(self._key(name), saved, durable=durable)
-
-    def _put(self, what: str, value: Any) -> None:
-        self._spawn(self._store(self._device.state.put(self._key(what), value)), f"stores {what}")
+        state = SideState(side.chosen, side.server_current, side.paused, side.place(self._now()))
+        await self._memory.keep_side(name, state, durable=durable)
 
     async def _store(self, storing: Coroutine[Any, Any, None]) -> None:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent import __version__
 from agent.device import Device
+from agent.hardware.identity import ip_address
 from agent.links.signage.rest import SignageRest
 
 log = logging.getLogger(__name__)
@@ -28,12 +29,9 @@ class Registration:
         """The server has not been told what it should know."""
         return self._state() != self._registered
 
-    def connected_from(self, ip_address: str | None) -> None:
-        """The address the device has as seen by its own end of the connection."""
-        self._ip_address = ip_address
-
     async def register(self, *, anew: bool = False) -> None:
         """Registers if anything has changed, or `anew`. Raises RefusedError or UnavailableError."""
+        self._ip_address = await ip_address(*self._rest.host)
         state = self._state()
         if state == self._registered and not anew:
             return

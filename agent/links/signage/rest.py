@@ -77,6 +77,8 @@ class SignageRest:
         parts = urlsplit(url)
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
         self.origin = f"{scheme}://{parts.netloc}"
+        self.host = (parts.hostname or "", parts.port or (443 if scheme == "https" else 80))
+        """Name and port of the server."""
         self.root = f"{self.origin}{parts.path.rstrip('/')}/api/v1"
         self._socket_root = f"{self.origin.replace('http', 'ws', 1)}{parts.path.rstrip('/')}"
         self._username = username
