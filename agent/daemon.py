@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from agent.hardware.volume import Volume
 from agent.links.registry import make_link
 from agent.media.store import MediaStore
 from agent.screen.proxy import Screen
+from agent.settings import Link as LinkSettings
 from agent.settings import Settings, SettingsError, load_settings
 from agent.system import clock, logs
 from agent.system.notify import Notifier
@@ -75,6 +77,8 @@ class Daemon:
         self.settings = settings
         self.device: Device
         self.links: list[Link] = []
+        self._link_tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup
         self.health: Health
         self._reload = reload
         self._notifier = Notifier()
@@ -188,13 +192,9 @@ class Daemon:
         self.health = Health(state, sysfs=sysfs)
         self.clips = Clips(self.device, settings.device.state_dir / "media")
         await media.start()
+        self._tasks = tasks
         for link_settings in settings.links:
-            link = make_link(link_settings, self.device)
-            if link is None:
-                continue
-            link.on_change(self._changed)
-            self.links.append(link)
-            tasks.create_task(self._guard(link), name=f"link {link.name}")
+            self._start_link(link_settings)
         for part in (self.device.volume, self.device.brightness):
             part.on_change(self._changed)
         tasks.create_task(self.device.volume.run(), name="volume")
@@ -221,6 +221,30 @@ class Daemon:
             async with asyncio.timeout(SETTLE_S):
                 await asyncio.gather(*(screen.settled() for screen in self.device.screens.values()))
 
+    def _start_link(self, link_settings: LinkSettings) -> None:
+        link = make_link(link_settings, self.device)
+        if link is not None:
+            link.on_change(self._changed)
+            self.links.append(link)
+            self._link_tasks[link.name] = self._tasks.create_task(self._guard(link), name=f"link {link.name}")
+
+    async def _restart_links(self, before: Sequence[LinkSettings], after: Sequence[LinkSettings]) -> None:
+        """Ends the links whose settings are gone or changed, starts the new and changed ones; the others never notice."""
+        ended = [link for link in self.links if not any(link.name == kept.name for kept in after if kept in before)]
+        for link in ended:
+            log.info("link ends: its configuration has changed link=%s", link.name)
+            self.links.remove(link)
+            with contextlib.suppress(StateError):
+                await link.save()
+            task = self._link_tasks.pop(link.name)
+            task.cancel()
+            await asyncio.wait({task})
+        for link_settings in after:
+            if link_settings not in before:
+                self._start_link(link_settings)
+        self._changed()
+        self._notifier.ready()
+
     async def _guard(self, link: Link) -> None:
         """A link that fails does not stop the others."""
         try:
@@ -233,6 +257,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLE_S):
                 await next(iter(self.device.screens.values())).settled()
+        await asyncio.to_thread(importlib.import_module, "agent.control.server")
         from agent.control.server import ControlError, ControlServer  # noqa: PLC0415
 
         server = ControlServer(self, self.settings.control.socket)
@@ -293,19 +318,19 @@ class Daemon:
             log.error("configuration is faulty; the old one stays in force")  # noqa: TRY400
             self._notifier.ready()
             return
-        now_live = {"log", "media"}
-        rest_changed = fresh.model_dump(exclude=now_live) != self.settings.model_dump(exclude=now_live)
+        live = {"log", "media", "links"}
+        rest_changed = fresh.model_dump(exclude=live) != self.settings.model_dump(exclude=live)
         logs.setup(fresh.log.level)
         if hasattr(self, "device"):
             media = fresh.media
             self.device.media.set_limits(quota_bytes=media.quota, reserve_bytes=media.reserve, parallel=media.parallel)
-        self.settings = fresh
-        log.info("configuration read again changed=%s", "yes" if rest_changed else "no")
-        if rest_changed:
+        before, self.settings = self.settings, fresh
+        log.info("configuration read again fresh_start=%s", "yes" if rest_changed else "no")
+        if rest_changed or not hasattr(self, "device"):
             self.again = True
             self._ending.set()
         else:
-            self._notifier.ready()
+            self._tasks.create_task(self._restart_links(before.links, fresh.links), name="restarts links")
 
     # The control socket (agent.control.controlled.Controlled)
 

@@ -55,7 +55,7 @@ class Mixer:
         self._worker: Worker | None = None
         self._life: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
-        self._hanging = False
+        self._hanging: set[str] = set()
         self._running = asyncio.Event()
 
     async def run(self) -> None:
@@ -143,21 +143,22 @@ class Mixer:
         return reading
 
     async def _request(self, worker: Worker, message: Any, deadline_s: float) -> None:
+        call = type(message).__name__
         try:
             await worker.request(message, deadline_s)
         except TimeoutError:
             if self._worker is worker:
                 self.drop()
             level = logging.DEBUG if self._hanging else logging.WARNING
-            log.log(level, "mixer does not answer; worker replaced call=%s deadline_s=%g", type(message).__name__, deadline_s)
-            self._hanging = True
+            log.log(level, "mixer does not answer; worker replaced call=%s deadline_s=%g", call, deadline_s)
+            self._hanging.add(call)
             raise MixerError("the mixer does not answer", hangs=True) from None
         except RuntimeError as error:
             raise MixerError(str(error)) from None
         except (WorkerGoneError, ConnectionError) as error:
             raise MixerError(f"the mixer worker ended: {error}") from None
-        if self._hanging and not isinstance(message, Ping):
-            self._hanging = False
+        if call in self._hanging:
+            self._hanging.clear()
             log.info("mixer answers again")
 
     def _heard(self, worker: Worker, message: Any) -> None:

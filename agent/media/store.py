@@ -147,6 +147,10 @@ class MediaStore:
         """Calls `callback(digest)` whenever a file is found damaged or gone; add it before `start`."""
         self._shelf.listeners.append(callback)
 
+    def off_lost(self, callback: Callable[[str], None]) -> None:
+        """Undoes `on_lost`."""
+        self._shelf.listeners.remove(callback)
+
     def downloads(self) -> list[DownloadStatus]:
         """The downloads that have begun, the most urgent first."""
         jobs = sorted((job for job in self._jobs.values() if job.download.begun), key=lambda job: job.ticket.urgency)

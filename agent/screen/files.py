@@ -101,7 +101,7 @@ class Files:
         if max(width, height) > self._board.texture_px:
             factor = self._board.texture_px / max(width, height)
             shrink = (max(2, int(width * factor) & ~1), max(2, int(height * factor) & ~1))
-        return Source(path, codec, width, height, hwdec=decoders.choose(self._hwdec, codec, self._board), shrink=shrink)
+        return Source(shot.path, codec, width, height, hwdec=decoders.choose(self._hwdec, codec, self._board), shrink=shrink)
 
     async def _look_at_image(self, original: str) -> Source:
         limit_px = self._board.texture_px

@@ -194,4 +194,9 @@ on_message("fade", function(order)
     end
 end)
 
-mp.commandv("script-message", "screen-overlay-ready")
+local function announce()
+    mp.commandv("script-message", "screen-overlay-ready")
+end
+
+mp.register_script_message("announce", announce)
+announce()

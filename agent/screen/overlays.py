@@ -27,6 +27,8 @@ class Overlays:
         self._dim_percent = 0.0
         self._colour = Colour(0, 0, 0)
         self._fade: dict[str, Any] = {"act": "clear"}
+        # The script says that it is there when it has been loaded; perhaps before anybody listened.
+        player.post("script-message-to", _NAME, "announce")
 
     @property
     def shut(self) -> bool:
@@ -80,7 +82,7 @@ class Overlays:
 
     def heard(self, words: tuple[str, ...]) -> None:
         """A message from a script in the player."""
-        if words == (_READY,):
+        if words == (_READY,) and not self._ready:
             self._ready = True
             self._send_everything()
 

@@ -118,7 +118,7 @@ class Player:
         self._lines: collections.deque[str] = collections.deque(maxlen=LINES_KEPT)
         self._size = (0, 0)
         merged = {**HARDENED, **compat.start_options(), **options}
-        self._mpv = mpv.MPV(log_handler=self._note, loglevel="info", **merged)
+        self._mpv = mpv.MPV(log_handler=self._note, loglevel="warn", **merged)
         self._mpv.register_event_callback(self._event)
         self._mpv.observe_property("eof-reached", self._eof)
         if options.get("vo") != "null":

@@ -104,6 +104,10 @@ class Screen:
         """`callback` is called after each change of what is on or of the screen's state."""
         self._listeners.append(callback)
 
+    def off_change(self, callback: Callable[[], None]) -> None:
+        """Undoes `on_change`."""
+        self._listeners.remove(callback)
+
     async def settled(self) -> None:
         """Returns once the screen has presented a picture or is known to be down, with its cause."""
         await self._settled.wait()
@@ -299,7 +303,7 @@ class Screen:
         self._changed()
 
     def _changed(self) -> None:
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener()
 
     @staticmethod

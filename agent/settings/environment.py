@@ -28,7 +28,7 @@ def environment_layer(environ: Mapping[str, str], below: Layer, names: LinkNames
     known = {as_variable(name) for _, name in names.items()}
     for name in _made_by(variables, "LINK_", "KIND"):
         if name not in known:
-            names.append(name.lower())
+            layer.put(("links", names.append(name.lower()), "name"), name.lower(), f"{PREFIX}LINK_{name}__KIND")
     screens = _screens(below.tables.get("screens"))
     for name in _made_by(variables, "SCREENS__", "OUTPUT"):
         screens.setdefault(name, name.lower())

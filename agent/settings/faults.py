@@ -29,9 +29,9 @@ _MESSAGES = {
     "model_type": "must be a table",
     "model_attributes_type": "must be a table",
     "multiple_of": "must be an even number",
-    "greater_than": "must be more than {gt:g}",
-    "greater_than_equal": "must be {ge:g} or more",
-    "less_than_equal": "must be {le:g} or less",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
     "string_too_short": "must not be empty",
     "string_too_long": "must have {max_length} characters at most",
 }
@@ -40,8 +40,9 @@ _SHOWN_CHARACTERS = 40
 
 def model_faults(error: ValidationError, layers: list[Layer], names: LinkNames) -> Iterator[Fault]:
     """What the model refuses; `layers` begin with the highest."""
+    positions = sorted(_keys(("links",), layers), key=int)
     for detail in error.errors(include_url=False):
-        path = _path(detail)
+        path = _path(detail, positions)
         if detail["type"] in {"union_tag_not_found", "union_tag_invalid"}:
             path = (*path, "kind")
         yield Fault(_place(path, layers), _message(detail, path, layers, names))
@@ -96,8 +97,10 @@ def _card_of(connector: str, sysfs: Path) -> str:
     return found[0].name.partition("-")[0] if found else "card"
 
 
-def _path(detail: ErrorDetails) -> KeyPath:
+def _path(detail: ErrorDetails, positions: list[str]) -> KeyPath:
     location = [str(part) for part in detail["loc"] if part != "[key]"]
+    if len(location) > 1 and location[0] == "links":
+        location[1] = positions[int(location[1])]
     if len(location) > 2 and location[0] == "links" and location[2] in LINK_KINDS:
         del location[2]
     if location[0] in Settings.model_fields and location[0] not in {"links", "screens"}:
@@ -109,7 +112,7 @@ def _message(detail: ErrorDetails, path: KeyPath, layers: list[Layer], names: Li
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown(path, layers)
-    if kind == "missing" or (kind == "string_too_short" and path[0] == "links"):
+    if kind == "missing" or (kind in {"too_short", "string_too_short"} and path[0] == "links"):
         return _missing(path, names)
     if kind == "union_tag_not_found":
         return f"missing: one of {', '.join(LINK_KINDS)}"
@@ -120,7 +123,7 @@ def _message(detail: ErrorDetails, path: KeyPath, layers: list[Layer], names: Li
     elif kind == "literal_error":
         message = f"must be one of {context['expected'].replace(' or ', ', ')}"
     elif kind in _MESSAGES:
-        message = _MESSAGES[kind].format(**context)
+        message = _MESSAGES[kind].format_map({key: _plain(value) for key, value in context.items()})
     else:
         message = detail["msg"].replace("Input should be", "must be")
     return message + _shown(detail, path)
@@ -135,6 +138,10 @@ def _shown(detail: ErrorDetails, path: KeyPath) -> str:
         return ""
     text = ("true" if value else "false") if isinstance(value, bool) else repr(value)
     return f", not {text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '...'}"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.15g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _unknown(path: KeyPath, layers: list[Layer]) -> str:

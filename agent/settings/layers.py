@@ -111,11 +111,11 @@ class Layer:
             faults.append(Fault(self.place(("links",)), "every link is a table of its own that begins with [[links]]"))
             return
         for link in links:
-            table = link if isinstance(link, dict) else {}
-            position = self.names.append(table.get("name", table.get("kind")))
-            self.put(("links", position), table)
-            if table is not link:
-                faults.append(Fault(self.place(("links", position)), "must be a table that begins with [[links]]"))
+            if isinstance(link, dict):
+                self.put(("links", self.names.append(link.get("name", link.get("kind")))), link)
+            else:
+                place = self.place(("links", self.names.append(None)))
+                faults.append(Fault(place, "must be a table that begins with [[links]]"))
 
 
 def toml_layer(path: Path, text: str, names: LinkNames, faults: list[Fault]) -> Layer:
@@ -140,7 +140,8 @@ def override_layer(overrides: Mapping[str, Any], names: LinkNames, faults: list[
         if path == ("links",):
             layer.add_links(value, faults)
         elif path[0] == "links" and path[-1] == "kind" and names.position(".".join(path[1:-1])) is None:
-            names.append(".".join(path[1:-1]))
+            name = ".".join(path[1:-1])
+            layer.put(("links", names.append(name), "name"), name)
     for path, value in leaves:
         if path[0] == "links" and len(path) > 1:
             # The name of a link may hold dots: the longest one that fits is meant.

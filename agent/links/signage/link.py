@@ -118,6 +118,8 @@ class SignageLink(Link):
         self._unknown: set[str] = set()
         self._released: set[Id] = set()
         """Playlists whose files were cleaned up; fetched again only when the server asks for it."""
+        self._restored = False
+        self._watching: dict[str, Callable[[], None]] = {}
         self._placed: dict[str, Place | None] = {}
         self._fetch_trouble, self._register_trouble, self._upload_trouble = Trouble(log), Trouble(log), Trouble(log)
 
@@ -139,9 +141,11 @@ class SignageLink(Link):
             screen = self._screens[name]
             side.update(playlists, now)
             screen.stage.put(side.program, now)
-            screen.on_change(functools.partial(self._on_screen, name))
+            self._watching[name] = functools.partial(self._on_screen, name)
+            screen.on_change(self._watching[name])
             screen.refresh()
         self._device.media.on_lost(self._on_lost)
+        self._restored = True
 
     async def run(self) -> None:
         """Serves the server for ever."""
@@ -156,7 +160,21 @@ class SignageLink(Link):
                 if self._screenshots_s:
                     self._spawn(self._screenshots_forever(), "uploads screenshots")
         finally:
+            self._leave()
             await self._rest.close()
+
+    def _leave(self) -> None:
+        """Gives the screens back."""
+        for name, side in self._sides.items():
+            screen = self._screens[name]
+            screen.stage.remove(side.program, self._now())
+            screen.stage.ticker = None
+            if name in self._watching:
+                screen.off_change(self._watching.pop(name))
+            screen.refresh()
+        if self._restored:
+            self._device.media.off_lost(self._on_lost)
+        self._device.media.keep(self.name, [])
 
     async def save(self) -> None:
         """Writes the present position to disk; called when the agent ends."""

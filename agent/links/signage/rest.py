@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import importlib
 import json
 import logging
 import ssl
@@ -258,6 +259,7 @@ class SignageRest:
         self, method: str, path: str, *, json_body: Any = None, form: Any = None, access: str = ""
     ) -> tuple[int, Any]:
         """One request; status and JSON body (None if it is none). Raises UnavailableError."""
+        await asyncio.to_thread(importlib.import_module, "aiohttp")  # takes 0.1 s and more: not in the loop
         import aiohttp  # noqa: PLC0415 - see above
 
         if self._session is None:
