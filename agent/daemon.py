@@ -16,16 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
-from agent.control.clips import Clips
-from agent.control.overview import overview
-from agent.device import Device
-from agent.hardware.brightness import Brightness
 from agent.hardware.displays import Displays
-from agent.hardware.health import Health
-from agent.hardware.identity import identify
-from agent.hardware.volume import Volume
-from agent.links.registry import make_link
-from agent.media.store import MediaStore
 from agent.screen.proxy import Screen
 from agent.settings import Link as LinkSettings
 from agent.settings import Settings, SettingsError, load_settings
@@ -34,6 +25,9 @@ from agent.system.notify import Notifier
 from agent.system.state import State, StateError
 
 if TYPE_CHECKING:
+    from agent.control.clips import Clips
+    from agent.device import Device
+    from agent.hardware.health import Health
     from agent.links.link import Link
 
 log = logging.getLogger(__name__)
@@ -80,6 +74,7 @@ class Daemon:
         self._link_tasks: dict[str, asyncio.Task[None]] = {}
         self._tasks: asyncio.TaskGroup
         self.health: Health
+        self._clips: Clips
         self._reload = reload
         self._notifier = Notifier()
         self._ending = asyncio.Event()
@@ -132,6 +127,7 @@ class Daemon:
         state = await State.open(settings.device.state_dir / "state.db")
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._notifier.feed_watchdog(), name="watchdog")
                 await self._start(state, tasks)
                 await self._present()
                 self._notifier.ready()
@@ -144,10 +140,9 @@ class Daemon:
             await state.close()
 
     async def _start(self, state: State, tasks: asyncio.TaskGroup) -> None:
-        """Brings up one part after the other, the screens first: they take longest."""
+        """Brings up one part after the other, the screens first: their processes take longest, and the rest loads meanwhile."""
         settings = self.settings
-        sysfs = settings.hardware.sysfs
-        displays = Displays(sysfs)
+        displays = Displays(settings.hardware.sysfs)
         tasks.create_task(displays.run(), name="displays")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
@@ -159,51 +154,26 @@ class Daemon:
         for name, screen in screens.items():
             screen.on_change(self._changed)
             tasks.create_task(screen.run(), name=f"screen {name}")
-        media = MediaStore(
-            settings.device.state_dir / "media",
-            state,
-            quota_bytes=settings.media.quota,
-            reserve_bytes=settings.media.reserve,
-            parallel=settings.media.parallel,
-        )
-        first_output = next(iter(settings.screens.values())).output
-        self.device = Device(
-            identity=await identify(state, serial=settings.device.serial, sysfs=sysfs),
-            state=state,
-            media=media,
-            volume=Volume(
-                state,
-                card=settings.audio.card,
-                control=settings.audio.control,
-                connector=lambda: first_output.removeprefix("drm:") if first_output.startswith("drm:") else "",
-                apply_to_player=self._set_player_volume,
-            ),
-            brightness=Brightness(
-                state,
-                backend=settings.brightness.backend,
-                minimum=settings.brightness.minimum,
-                sysfs=sysfs,
-                apply_to_screens=self._set_dim,
-            ),
-            screens=screens,
-            image_s=settings.playback.image_s,
-            runtime_dir=self._runtime_dir,
-        )
-        self.health = Health(state, sysfs=sysfs)
-        self.clips = Clips(self.device, settings.device.state_dir / "media")
-        await media.start()
+        await asyncio.to_thread(importlib.import_module, "agent.links.registry")
+        from agent.device import assemble  # noqa: PLC0415 - see above
+        from agent.hardware.health import Health  # noqa: PLC0415
+
         self._tasks = tasks
+        self.device = await assemble(settings, state, screens)
         for link_settings in settings.links:
             self._start_link(link_settings)
-        for part in (self.device.volume, self.device.brightness):
+        self.health = Health(state, sysfs=settings.hardware.sysfs)
+        for part in (self.device.volume, self.device.brightness, self.health):
             part.on_change(self._changed)
-        tasks.create_task(self.device.volume.run(), name="volume")
-        tasks.create_task(self.device.brightness.run(), name="brightness")
-        tasks.create_task(media.run(), name="media store")
-        tasks.create_task(self.health.run(), name="health")
-        tasks.create_task(clock.ClockWatch(self._clock_set).run(), name="clock")
-        tasks.create_task(self._notifier.feed_watchdog(), name="watchdog")
-        tasks.create_task(self._serve_control(), name="control")
+        for what, work in (
+            ("volume", self.device.volume.run()),
+            ("brightness", self.device.brightness.run()),
+            ("media store", self.device.media.run()),
+            ("health", self.health.run()),
+            ("clock", clock.ClockWatch(self._clock_set).run()),
+            ("control", self._serve_control()),
+        ):
+            tasks.create_task(work, name=what)
 
     def _worker_arguments(self, name: str) -> list[str]:
         screen = self.settings.screens[name]
@@ -222,6 +192,8 @@ class Daemon:
                 await asyncio.gather(*(screen.settled() for screen in self.device.screens.values()))
 
     def _start_link(self, link_settings: LinkSettings) -> None:
+        from agent.links.registry import make_link  # noqa: PLC0415 - see `_start`
+
         link = make_link(link_settings, self.device)
         if link is not None:
             link.on_change(self._changed)
@@ -258,8 +230,10 @@ class Daemon:
             async with asyncio.timeout(SETTLE_S):
                 await next(iter(self.device.screens.values())).settled()
         await asyncio.to_thread(importlib.import_module, "agent.control.server")
+        from agent.control.clips import Clips  # noqa: PLC0415
         from agent.control.server import ControlError, ControlServer  # noqa: PLC0415
 
+        self._clips = Clips(self.device, self.settings.device.state_dir / "clips")
         server = ControlServer(self, self.settings.control.socket)
         try:
             await server.start()
@@ -270,16 +244,6 @@ class Daemon:
             await server.close()
 
     # What parts of the device say
-
-    def _set_player_volume(self, percent: float, muted: bool) -> None:  # noqa: FBT001 - a callback
-        for screen in self.device.screens.values():
-            screen.stage.volume_percent, screen.stage.muted = percent, muted
-            screen.refresh()
-
-    def _set_dim(self, percent: float) -> None:
-        for screen in self.device.screens.values():
-            screen.stage.dim_percent = percent
-            screen.refresh()
 
     def _clock_set(self) -> None:
         for link in self.links:
@@ -336,15 +300,17 @@ class Daemon:
 
     def status(self) -> dict[str, Any]:
         """See `Controlled`."""
+        from agent.control.overview import overview  # noqa: PLC0415 - needs everything
+
         return overview(self)
 
     async def screenshot(self, screen: str | None) -> Path:
         """See `Controlled`."""
-        return await self.clips.screenshot(screen)
+        return await self._clips.screenshot(screen)
 
     async def play(self, screen: str | None, name: str, stream: Any) -> None:
         """See `Controlled`."""
-        await self.clips.play(screen, name, stream)
+        await self._clips.play(screen, name, stream)
 
     def on_change(self, callback: Callable[[], None]) -> object:
         """See `Controlled`."""

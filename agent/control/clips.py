@@ -25,7 +25,7 @@ class Clips:
 
     def __init__(self, device: Device, directory: Path) -> None:
         self._device = device
-        self._directory = directory.parent / "clips"
+        self._directory = directory
         self._numbers = itertools.count(1)
         self._playing: dict[ClipProgram, tuple[Screen, Path]] = {}
         for left in self._directory.glob("clip-*"):
