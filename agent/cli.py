@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--screen", metavar="NAME", help="which screen")
 
     run = add("run", _run, "run the agent")
-    check = add("check", _check, "check the configuration; exit code 78 and one line for each fault")
+    check = add("check", _check, "check the configuration: 78 and a line for each fault")
     status = add("status", _status, "show what the running agent does")
     screenshot = add("screenshot", _screenshot, "save what is on the screen")
     play = add("play", _play, "play a file over the running playlist")

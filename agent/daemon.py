@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
+from agent.control.door import ControlError, first_client, listen
 from agent.hardware.displays import Displays
 from agent.screen.proxy import Screen
 from agent.settings import Link as LinkSettings
 from agent.settings import Settings, SettingsError, load_settings
 from agent.system import clock, logs
+from agent.system.heap import limit_arenas
 from agent.system.notify import Notifier
 from agent.system.state import State, StateError
 
@@ -49,6 +51,7 @@ def run(config: Path | None, overrides: Mapping[str, Any] | None = None) -> int:
             sys.stderr.write(("<3>" if "JOURNAL_STREAM" in os.environ else "") + fault + "\n")
         return EXIT_CONFIGURATION
     logs.setup(settings.log.level)
+    limit_arenas(1)
     daemon = Daemon(settings, lambda: load_settings(config, overrides or {}))
     try:
         asyncio.run(daemon.run())
@@ -225,21 +228,27 @@ class Daemon:
             log.exception("link broke off; the others go on link=%s", link.name)
 
     async def _serve_control(self) -> None:
-        # The HTTP library costs 0.1 s: after the picture.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                await next(iter(self.device.screens.values())).settled()
-        await asyncio.to_thread(importlib.import_module, "agent.control.server")
-        from agent.control.clips import Clips  # noqa: PLC0415
-        from agent.control.server import ControlError, ControlServer  # noqa: PLC0415
-
-        self._clips = Clips(self.device, self.settings.device.state_dir / "clips")
-        server = ControlServer(self, self.settings.control.socket)
+        path = self.settings.control.socket
         try:
-            await server.start()
-            await asyncio.get_running_loop().create_future()
+            listener = listen(path)
         except ControlError as error:
             log.error("%s", error)  # noqa: TRY400 - a sentence, not a fault of ours
+            return
+        try:
+            await first_client(listener)
+            await asyncio.to_thread(importlib.import_module, "agent.control.server")
+        except BaseException:
+            listener.close()
+            path.unlink(missing_ok=True)
+            raise
+        from agent.control.clips import Clips  # noqa: PLC0415 - see `agent.control.door`
+        from agent.control.server import ControlServer  # noqa: PLC0415
+
+        self._clips = Clips(self.device, self.settings.device.state_dir / "clips")
+        server = ControlServer(self, path)
+        try:
+            await server.start(listener)
+            await asyncio.get_running_loop().create_future()
         finally:
             await server.close()
 

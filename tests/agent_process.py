@@ -61,14 +61,15 @@ class AgentProcess:
         """Everything it has logged so far, over all its starts."""
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    async def start(self) -> None:
-        """Starts it; returns once its control socket answers."""
+    async def start(self, *, wait: bool = True) -> None:
+        """Starts it; returns once its control socket answers, or at once."""
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "agent", "run", "--config", str(self.config),
                 cwd=CHECKOUT, env=self._environment, stdout=log, stderr=log,
             )  # fmt: skip
-        await self.until(lambda status: True)
+        if wait:
+            await self.until(lambda status: True)
 
     async def stop(self, deadline_s: float = 10.0) -> int:
         """SIGTERM; the exit code."""

@@ -1,9 +1,9 @@
 """Headless Chromium for tests, driven through the DevTools protocol.
 
-    async with Browser() as browser:
-        page = await browser.open("http://127.0.0.1:8800/")
-        await page.click("button")
-        await page.wait("document.title === 'done'")
+async with Browser() as browser:
+    page = await browser.open("http://127.0.0.1:8800/")
+    await page.click("button")
+    await page.wait("document.title === 'done'")
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WAIT_SCRIPT = """new Promise((done) => {
   const look = () => {
     let value;
     try { value = (CONDITION); } catch { value = null; }
-    if (value || performance.now() > end) done(value); else setTimeout(look, 20);
+    if (value || performance.now() > end) done([Boolean(value), value instanceof Node ? true : value]); else setTimeout(look, 20);
   };
   look();
 })"""
@@ -61,6 +61,10 @@ FIND_SCRIPT = """(() => {
   const top = document.elementFromPoint(x, y);
   return found.contains(top) || found.labels?.length && [...found.labels].some((label) => label.contains(top)) ? {x, y} : null;
 })()"""
+DRAWN_SCRIPT = """new Promise((done) => {
+  requestAnimationFrame(() => requestAnimationFrame(done));
+  setTimeout(done, 300);
+})"""
 FILL_SCRIPT = """(() => {
   const found = document.querySelector(SELECTOR);
   if (!found) return false;
@@ -213,14 +217,19 @@ class Page:
     async def wait(self, condition: str, timeout_s: float = 10.0) -> Any:
         """The first true value of the expression. Raises PageError when it stays false."""
         script = WAIT_SCRIPT.replace("TIMEOUT", str(timeout_s * 1000)).replace("CONDITION", condition)
-        value = await self.evaluate(script)
-        if not value:
+        came, value = await self.evaluate(script)
+        if not came:
             raise PageError(f"not within {timeout_s} s: {condition}; page errors: {self.errors}")
         return value
 
     async def click(self, selector: str) -> None:
         """A click of the mouse in the middle of the first match, which must be visible and not covered."""
-        where = await self.wait(FIND_SCRIPT.replace("SELECTOR", json.dumps(selector)))
+        script = FIND_SCRIPT.replace("SELECTOR", json.dumps(selector))
+        where, before = await self.wait(script), None
+        async with asyncio.timeout(CALL_S):
+            while where != before:  # what still moves is not hit, nor what was scrolled but not drawn yet
+                await self.evaluate(DRAWN_SCRIPT)
+                where, before = await self.wait(script), where
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             button = "none" if kind == "mouseMoved" else "left"
             await self.call("Input.dispatchMouseEvent", type=kind, x=where["x"], y=where["y"], button=button, clickCount=1)

@@ -15,12 +15,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy
 from PIL import Image
-from Xlib import X
-from Xlib import display as xdisplay
+from Xlib import X, display as xdisplay
 
 Colour = tuple[int, int, int]
 TOLERANCE = 6
+
+
+class Samples(list[tuple[float, bytes]]):
+    """What was seen: (monotonic seconds, raw pixels), a new entry whenever they changed."""
+
+    looks = 0
+    """How often it was looked at."""
+
+    def darkest(self) -> int:
+        """The brightness, 0-255, of the darkest pixel that was ever seen."""
+        return min(int(numpy.frombuffer(data, numpy.uint8).reshape(-1, 4)[:, :3].max(1).min()) for _, data in self)
 
 
 class XServer:
@@ -46,7 +57,7 @@ class XServer:
         argv = ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{self.width}x{self.height}x24", "-nolisten", "tcp"]
         if self._number is not None:
             argv.insert(1, f":{self._number}")
-        self._process = subprocess.Popen([*argv, "-noreset"], pass_fds=[writing], stderr=subprocess.DEVNULL)  # noqa: S603
+        self._process = subprocess.Popen([*argv, "-noreset"], pass_fds=[writing], stderr=subprocess.DEVNULL)
         os.close(writing)
         with os.fdopen(reading) as answer:
             number = answer.readline().strip()
@@ -123,17 +134,19 @@ class XServer:
         return "; ".join(" ".join("#{:02x}{:02x}{:02x}".format(*pixel) for pixel in row) for row in rows)
 
     @contextlib.contextmanager
-    def sampled(self, x: int, y: int, width: int, height: int) -> Iterator[list[tuple[float, bytes]]]:
-        """Collects (monotonic seconds, raw part of the screen) as fast as possible while the block runs."""
+    def sampled(self, x: int, y: int, width: int, height: int) -> Iterator[Samples]:
+        """Looks at a part of the screen as often as possible while the block runs."""
         connection = xdisplay.Display(self.display)
         root = connection.screen().root
-        samples: list[tuple[float, bytes]] = []
+        samples = Samples()
         over = threading.Event()
 
         def look() -> None:
             while not over.is_set():
-                data = root.get_image(x, y, width, height, X.ZPixmap, 0xFFFFFFFF).data
-                samples.append((time.monotonic(), bytes(data)))
+                data = bytes(root.get_image(x, y, width, height, X.ZPixmap, 0xFFFFFFFF).data)
+                samples.looks += 1
+                if not samples or samples[-1][1] != data:
+                    samples.append((time.monotonic(), data))
 
         thread = threading.Thread(target=look, name="samples the screen")
         thread.start()
@@ -181,11 +194,15 @@ def clip(
             "-c:a",
             "libopus" if path.suffix == ".webm" else "aac",
         ]
-    coding = ["-preset", "ultrafast", "-g", str(rate)] if codec == "libx264" else ["-deadline", "realtime", "-cpu-used", "8"]
+    if codec == "libx264":
+        # Marked, so that no player has to guess what the colours mean.
+        coding = ["-preset", "ultrafast", "-g", str(rate), "-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709"]
+    else:
+        coding = ["-deadline", "realtime", "-cpu-used", "8"]
     ffmpeg(*argv, "-c:v", codec, "-pix_fmt", "yuv420p", *coding, str(path))
     return path
 
 
 def ffmpeg(*arguments: str) -> None:
     """Runs ffmpeg, quietly."""
-    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True, stdin=subprocess.DEVNULL)  # noqa: S603, S607
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True, stdin=subprocess.DEVNULL)

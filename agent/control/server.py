@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
 import socket
-import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from typing import Any
 from aiohttp import web
 
 from agent.control.controlled import CommandError, Controlled
+from agent.control.door import ControlError, listen
 
 __all__ = ["CommandError", "ControlError", "ControlServer", "Controlled"]
 
@@ -34,10 +33,6 @@ log = logging.getLogger(__name__)
 _CHUNK_BYTES = 256 * 1024
 _MAX_NAME_BYTES = 255
 _TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
-
-
-class ControlError(Exception):
-    """The socket cannot be served; the text says why and what to do."""
 
 
 class ControlServer:
@@ -64,9 +59,9 @@ class ControlServer:
         self._runner: web.AppRunner | None = None
         self._inode: int | None = None
 
-    async def start(self) -> None:
-        """Opens the socket; one that nobody serves any more is replaced. Raises ControlError."""
-        listener = _bind(self._path)
+    async def start(self, listener: socket.socket | None = None) -> None:
+        """Serves `listener`, or opens the socket itself. Raises ControlError."""
+        listener = listener or listen(self._path)
         self._inode = self._path.stat().st_ino
         app = web.Application(middlewares=[_answer_in_json])
         app.router.add_get("/status", self._status, allow_head=False)
@@ -76,7 +71,6 @@ class ControlServer:
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
         self._control.on_change(self._wake)
-        log.info("control socket open path=%s", self._path)
 
     async def close(self) -> None:
         """Ends all connections within a second and removes the socket."""
@@ -178,40 +172,3 @@ async def _answer_in_json(
     except Exception:
         log.exception("control command failed command=%s", request.path)
         return web.json_response({"error": "the agent failed at this; its log says why"}, status=500)
-
-
-def _bind(path: Path) -> socket.socket:
-    """A listening socket at `path`. Raises ControlError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _clear(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.bind(str(path))
-            path.chmod(0o660)  # nobody can connect before listen(), so not with the wrong mode either
-            listener.listen(64)
-            listener.setblocking(False)
-        except BaseException:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ControlError(f"control socket cannot be opened: path={path} error={error.strerror or error}") from error
-    return listener
-
-
-def _clear(path: Path) -> None:
-    """Removes a socket that nobody serves any more. Raises ControlError if somebody does, or if it is no socket."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ControlError(
-            f"control socket cannot be opened: {path} is there and is not a socket; move it away or set control.socket"
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        refusal = probe.connect_ex(str(path))
-    if refusal in {0, errno.EAGAIN, errno.ETIMEDOUT}:
-        raise ControlError(f"another agent answers at {path}; stop it or set another control.socket")
-    path.unlink(missing_ok=True)

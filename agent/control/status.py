@@ -44,6 +44,10 @@ class ScreenStatus(TypedDict):
     position_s: float | None
     overlay: OverlayStatus | None
     worker_restarts: int
+    waiting: list[str]
+    """Programs that something of higher priority keeps from the screen."""
+    cause: str | None
+    """Why the screen is down."""
 
 
 class PlaylistStatus(TypedDict):
@@ -195,8 +199,10 @@ def _screens(status: Mapping[str, Any], now: datetime) -> Iterator[_Row]:
             words.append(f"at {_clock(screen['position_s'])}")
         if screen.get("since"):
             words.append(f"since {_time(screen['since'], now)}")
+        if state == "down" and screen.get("cause"):
+            words.append(str(screen["cause"]))
         if screen.get("worker_restarts"):
-            words.append(f"worker restarted {screen['worker_restarts']} times")
+            words.append(f"worker restarts: {screen['worker_restarts']}")
         yield _Row("", _STATE_COLORS.get(state, ""), [name, state, screen.get("title") or "-", ", ".join(words)], painted=1)
         overlay = screen.get("overlay")
         if overlay:

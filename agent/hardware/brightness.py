@@ -219,7 +219,8 @@ class Brightness:
         """Said once; tried again with growing pauses. With `auto` the picture is dimmed instead meanwhile."""
         self._applied = False
         self._held_raw = None
-        log.log(logging.DEBUG if str(error) == self.warning else logging.WARNING, "brightness cannot be set reason=%s", error)
+        repeated = logging.DEBUG if str(error) == self.warning else logging.INFO
+        log.log(repeated if self.warning else logging.WARNING, "brightness cannot be set reason=%s", error)
         self.warning = str(error)
         if self._setting == "auto":
             self._panel = None

@@ -48,14 +48,13 @@ class Ddc:
         self.read()
 
     def write(self, percent: int) -> int:
-        """Sets all monitors; returns the raw value of the first one. Raises BrightnessError."""
-        for monitor in self._monitors:
-            self._try(lambda monitor=monitor: self._write(monitor, percent))  # type: ignore[misc]
+        """Sets all monitors; returns the raw value of the first that answers. Raises BrightnessError if none does."""
+        self._each(lambda monitor: self._write(monitor, percent))
         return self.read()
 
     def read(self) -> int:
-        """The raw value of the first monitor. Raises BrightnessError."""
-        current, self._most = self._try(lambda: _luminance(self._monitors[0]))
+        """The raw value of the first monitor that answers. Raises BrightnessError if none does."""
+        current, self._most = self._each(_luminance)[0]
         return current
 
     def percent(self, raw: int) -> int:
@@ -71,6 +70,18 @@ class Ddc:
 
     def _least(self, most: int) -> int:
         return -(-most * self._minimum // 100)
+
+    def _each(self, action: Callable[[Any], T]) -> list[T]:
+        """What `action` gives for each monitor that answers: one that is off does not keep the others from being set."""
+        results, problem = [], BrightnessError("no monitor")
+        for monitor in self._monitors:
+            try:
+                results.append(self._try(lambda monitor=monitor: action(monitor)))  # type: ignore[misc]
+            except BrightnessError as error:
+                problem = error
+        if not results:
+            raise problem
+        return results
 
     def _try(self, action: Callable[[], T]) -> T:
         for attempt in range(1, TRIES + 1):

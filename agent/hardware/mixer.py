@@ -117,7 +117,7 @@ class Mixer:
         )
         self._worker = worker
         life = self._life = self._group.create_task(self._live(worker), name="mixer worker")
-        started = asyncio.ensure_future(ready.wait())
+        started = asyncio.create_task(ready.wait(), name="mixer worker: starts")
         await asyncio.wait({started, life}, return_when=asyncio.FIRST_COMPLETED)
         started.cancel()
         await self._request(worker, Ping(), self._timers.start_s)

@@ -244,9 +244,12 @@ class Volume:
         """A mixer that hangs still holds its value; one that is gone, or was never there, is stood in for by the player."""
         self._hangs = error.hangs and bool(self._name)
         reason = str(error)
-        level = logging.INFO if self._card == "auto" and not self._name else logging.WARNING
         if error.hangs or reason == self._problem:  # Mixer warns of a hang
             level = logging.DEBUG
+        elif self._problem or (self._card == "auto" and not self._name):
+            level = logging.INFO
+        else:
+            level = logging.WARNING
         log.log(level, "no mixer; will be looked for again reason=%s", reason)
         self._problem = reason
         self._held_raw = None

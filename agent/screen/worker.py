@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from agent.screen.messages import TO_WORKER, Down, Scene, Screenshot
 from agent.screen.output import Output, OutputError
 from agent.screen.projector import OutputLostError, Projector
 from agent.system import logs
+from agent.system.heap import limit_arenas
 from agent.system.wire import Done, Ping
 from agent.system.worker import Channel, open_channel
 
@@ -29,15 +29,13 @@ log = logging.getLogger(__name__)
 OPEN_S = 9.0
 """For the output to present its first picture; the daemon waits 10 s before it goes on without."""
 CLOSE_S = 0.6
-_M_ARENA_MAX = -8
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a worker; the exit code is 0 when it was ended, 1 when its output was lost."""
     options = _parser().parse_args(arguments)
     logs.setup(os.environ.get("DBG", "info"))
-    # Each decoder thread would otherwise keep a heap of its own.
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    limit_arenas(2)
     code = asyncio.run(_run(options))
     # A decoder or a display server that hangs must not hold up the end.
     os._exit(code)

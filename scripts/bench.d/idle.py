@@ -12,11 +12,14 @@ async def measure(seconds: float) -> None:
     """Prints memory of the daemon (bar: 55 MB) and processor use of daemon and worker together (bar: 1 % of a core)."""
     async with box(start=False) as made:
         made.server.offer([playlist(1, [item(made.add(still(made.folder / "a.png")), duration_s=10)])])
-        async with made.agent:
-            await made.agent.playing("a.png")
-            await made.agent.until(lambda status: status["links"][0]["state"] == "connected")
+        await made.agent.start(wait=False)
+        try:
+            device = await made.server.connected(made.agent.serial)
+            await device.wait_for(type="playlist_status", status="ready")
             await asyncio.sleep(5)
             await _figures(made, seconds)
+        finally:
+            await made.agent.stop()
 
 
 async def _figures(made: Box, seconds: float) -> None:

@@ -3,11 +3,13 @@
 Run `scripts/mock-server` for a server with a console page.
 """
 
-from tests.servers.core import Hub, Request, Service
+from tests.servers.core import Hub
 from tests.servers.devices import Device, Message, Screenshot
+from tests.servers.exchange import Request
 from tests.servers.faults import Fault
 from tests.servers.files import MediaFile, MediaFiles
 from tests.servers.playlists import OMIT, SIDES, item, playlist, screen
+from tests.servers.service import Service
 from tests.servers.signage import (
     LOGIN_PATH,
     PLAYLISTS_PATH,

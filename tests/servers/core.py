@@ -9,24 +9,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import json
-import logging
 import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from aiohttp import web
 from multidict import CIMultiDict
 
+from tests.servers.exchange import FAULT, RECORD, Request, abort, hide_tokens, refusal
 from tests.servers.faults import Fault, Faults
 
 if TYPE_CHECKING:
-    from tests.servers.files import MediaFile
-
-log = logging.getLogger(__name__)
+    from tests.servers.service import Service
 
 T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -34,29 +31,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CONSOLE_PREFIX = "/console/"
 EVENTS_KEPT = 1000
 REQUESTS_KEPT = 20_000
-
-FAULT = web.RequestKey("fault", Fault)
-RECORD = web.RequestKey("record", object)
-
-
-@dataclasses.dataclass
-class Request:
-    """One HTTP request as it arrived. `at` is time.monotonic(); `status` is 0 until the answer has begun."""
-
-    at: float
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: CIMultiDict[str]
-    foreign: bool
-    body: Any = None
-    status: int = 0
-
-    @property
-    def bearer(self) -> str:
-        """The token in its Authorization header, or ''."""
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        return token if scheme.lower() == "bearer" else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +135,7 @@ class Hub:
     def fault(self, path: str, **what: Any) -> Fault:
         """Adds a Fault for requests whose path matches the pattern `path` (as in fnmatch); see Fault for the kinds."""
         fault = self.faults.add(Fault(path=path, **what))
-        self.note(f"fault set: {path}", fault.describe())
+        self.note(f"fault set: {path}", fault.describe()["what"])
         return fault
 
     def clear_faults(self) -> None:
@@ -315,127 +289,6 @@ class Hub:
         if isinstance(record.body, dict):
             device = str(record.body.get("sn_number", device))
         self.event("", device, "http", f"{record.method} {record.path} → {record.status or 'cut'}", data)
-
-
-class Service:
-    """A fake server of one protocol. Subclasses keep the state, add routes, and say what the console page shows.
-
-    Alone: `async with SomeServer() as server`. Together: `SomeServer(hub=hub)` for each, then `async with hub`'s start/stop.
-    """
-
-    kind = ""
-    title = ""
-
-    def __init__(self, *, hub: Hub | None = None, **listen: Any) -> None:
-        self.hub = hub if hub is not None else Hub(**listen)
-        self.hub.add(self)
-
-    def add_routes(self, app: web.Application) -> None:
-        """Adds this protocol's paths."""
-        raise NotImplementedError
-
-    def state(self) -> dict[str, Any]:
-        """What the console page shows, as JSON."""
-        raise NotImplementedError
-
-    async def command(self, name: str, args: Mapping[str, Any]) -> Any:
-        """Carries out a command of the console page. Raises ValueError or KeyError for what makes no sense."""
-        raise NotImplementedError
-
-    def screenshot(self, device: str) -> bytes | None:
-        """The newest picture (JPEG) of what that device shows."""
-        return None
-
-    def media_file(self, name: str) -> MediaFile | None:
-        """A file the console page may show a preview of."""
-        return None
-
-    async def start(self) -> None:
-        await self.hub.start()
-
-    async def stop(self) -> None:
-        await self.hub.stop()
-
-    async def restart(self, *, after_s: float = 0.0) -> None:
-        await self.hub.restart(after_s=after_s)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    @property
-    def url(self) -> str:
-        return self.hub.url
-
-    @property
-    def foreign_url(self) -> str:
-        return self.hub.foreign_url
-
-    @property
-    def requests(self) -> list[Request]:
-        return self.hub.requests
-
-    def requests_to(self, path: str, *, method: str | None = None, foreign: bool | None = None) -> list[Request]:
-        return self.hub.requests_to(path, method=method, foreign=foreign)
-
-    def fault(self, path: str, **what: Any) -> Fault:
-        return self.hub.fault(path, **what)
-
-    def clear_faults(self) -> None:
-        self.hub.clear_faults()
-
-    async def wait_for(self, predicate: Callable[[], T], timeout_s: float = 10.0, *, what: Callable[[], str] | str = "") -> T:
-        return await self.hub.wait_for(predicate, timeout_s, what=what)
-
-
-def abort(request: web.Request) -> None:
-    """Resets the connection of `request`: what a pulled cable or a killed server looks like."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-def record_of(request: web.Request) -> Request:
-    """The log entry of a request that a Service handles."""
-    record = request[RECORD]
-    assert isinstance(record, Request)
-    return record
-
-
-def refusal(status: int, message: str) -> web.Response:
-    """An error answer as the backends give it."""
-    return web.json_response({"message": message, "status_code": status}, status=status)
-
-
-async def json_body(request: web.Request) -> dict[str, Any]:
-    """The JSON object in a request, noted in its log entry; 400 for anything else."""
-    try:
-        body = json.loads(await request.text(), parse_constant=no_number)
-    except ValueError:
-        raise web.HTTPBadRequest(text="JSON parse error") from None
-    if not isinstance(body, dict):
-        raise web.HTTPBadRequest(text="expected an object")
-    record_of(request).body = body
-    return body
-
-
-def no_number(name: str) -> float:
-    """Refuses NaN and Infinity, which Python's JSON takes and nobody else's does."""
-    raise ValueError(f"{name} is not JSON")
-
-
-def hide_tokens(value: Any) -> Any:
-    """`value` with the secrets of known keys shortened, for the console's log only."""
-    if isinstance(value, Mapping):
-        return {
-            key: (f"{str(item)[:8]}…" if key in ("token", "access", "refresh", "password") else hide_tokens(item))
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [hide_tokens(item) for item in value]
-    return value
 
 
 def _for_console(path: str) -> bool:

@@ -104,7 +104,7 @@ def _message(word: str, rest: str) -> tuple[dict[str, Any], str]:
 async def _send(server: SignageServer, message: dict[str, Any], serial: str) -> None:
     targets = [device for device in server.devices.values() if device.live and serial in ("", device.serial)]
     if not targets:
-        raise ValueError(f"{serial or 'no device'} is not connected")
+        raise ValueError(f"{serial} is not connected" if serial else "no device is connected")
     for device in targets:
         await server.send(device.serial, message)
 

@@ -16,10 +16,13 @@ from typing import Any
 
 from aiohttp import BodyPartReader, WSMessage, WSMsgType, web
 
-from tests.servers.core import FAULT, Hub, Service, abort, hide_tokens, json_body, no_number, record_of, refusal
+from tests.servers.core import Hub
 from tests.servers.devices import Device, Message, Screenshot
+from tests.servers.exchange import FAULT, abort, hide_tokens, json_body, no_number, record_of, refusal
 from tests.servers.files import MediaFile, MediaFiles, give
+from tests.servers.overview import overview
 from tests.servers.playlists import SIDES, screen
+from tests.servers.service import Service
 from tests.servers.tokens import Tokens
 
 USERNAME = "demo"
@@ -30,9 +33,6 @@ PLAYLISTS_PATH = f"{API}/admin/cloud/playlists"
 REGISTER_PATH = f"{API}/admin/cloud/device/register/"
 LOGIN_PATH = f"{API}/auth/token/"
 REFRESH_PATH = f"{API}/auth/token/refresh/"
-
-ITEMS_SHOWN = 60
-"""So many items of a playlist the console page shows."""
 
 REQUIRED_STRINGS = (
     "sn_number",
@@ -147,7 +147,7 @@ class SignageServer(Service):
     def state(self) -> dict[str, Any]:
         return {
             "login": {"url": self.url, "username": self.username, "password": self.password},
-            "devices": [self._device_state(device) for device in self.devices.values()],
+            "devices": [overview(device, self.screens_of(device), self.media) for device in self.devices.values()],
             "knobs": {
                 "refuse_refresh": self.refuse_refresh,
                 "media_needs_token": self.media_needs_token,
@@ -318,51 +318,6 @@ class SignageServer(Service):
         else:
             raise ValueError(f"no such knob: {knob}")
         self.hub.note(f"{knob} = {value}")
-
-    def _device_state(self, device: Device) -> dict[str, Any]:
-        return {**device.state(), "playlists": [_brief(entry, side, self.media) for side, entry in self._entries(device)]}
-
-    def _entries(self, device: Device) -> list[tuple[str, dict[str, Any]]]:
-        screens = device.screens if device.screens is not None else self._offer
-        return [
-            (side, entry)
-            for side, shown in screens.items()
-            if isinstance(shown, dict) and isinstance(shown.get("playlists"), list)
-            for entry in shown["playlists"]
-            if isinstance(entry, dict)
-        ]
-
-
-def _brief(entry: dict[str, Any], side: str, media: MediaFiles) -> dict[str, Any]:
-    """What the console page needs of a playlist, however malformed."""
-    items = entry.get("media_items")
-    return {
-        "id": entry.get("id"),
-        "name": str(entry.get("name", "")),
-        "side": side,
-        "items": [
-            {
-                "media_id": one.get("media_id"),
-                "name": str(one.get("media_name", "")),
-                "type": str(one.get("media_type", "")),
-                "preview": _preview(media.by_url(str(one.get("media_url", "")))),
-            }
-            for one in sorted(_objects(items), key=_order)[:ITEMS_SHOWN]
-        ],
-    }
-
-
-def _objects(items: Any) -> list[dict[str, Any]]:
-    return [one for one in items if isinstance(one, dict)] if isinstance(items, list) else []
-
-
-def _order(one: dict[str, Any]) -> float:
-    order = one.get("order")
-    return order if isinstance(order, int | float) else 0
-
-
-def _preview(file: MediaFile | None) -> str:
-    return file.url.replace("/media/", "/console/media/", 1) if file is not None else ""
 
 
 async def _multipart(request: web.Request, image_field: str) -> tuple[dict[str, str], bytes]:

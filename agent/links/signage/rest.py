@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 UNAUTHORIZED = 401
 NOT_FOUND = 404
+_SUCCESS = range(200, 300)
+"""A redirect is none: it is not followed, since it may lead to another host."""
 _DEFAULT_LIFETIME_S = 3600.0
 _LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 
@@ -204,7 +206,7 @@ class SignageRest:
     async def register(self, device: Mapping[str, Any]) -> None:
         """Makes the device known. Raises RefusedError or UnavailableError."""
         status, body = await self._authorized("POST", "/admin/cloud/device/register/", json_body=dict(device))
-        if status >= 400:  # noqa: PLR2004 - HTTP
+        if status not in _SUCCESS:
             raise _trouble(status, body, "registration")
 
     async def playlists(self, serial: str) -> Any:
@@ -212,7 +214,7 @@ class SignageRest:
         status, body = await self._authorized("GET", f"/admin/cloud/playlists?sn_number={quote(serial, safe='')}")
         if status == NOT_FOUND:
             raise UnknownDeviceError(f"the server does not know the device: {_message(body) or 'HTTP 404'}")
-        if status >= 400 or body is None:  # noqa: PLR2004 - HTTP
+        if status not in _SUCCESS or body is None:
             raise _trouble(status, body, "playlists")
         return body
 
@@ -234,7 +236,7 @@ class SignageRest:
         status, body = await self._send("POST", path, form=fields, access=access)
         if status == UNAUTHORIZED:
             await self.renew(access)
-        if status >= 400:  # noqa: PLR2004 - HTTP
+        if status not in _SUCCESS:
             raise _trouble(status, body, "screenshot")
 
     async def media_headers(self) -> dict[str, str]:
@@ -307,17 +309,22 @@ def _message(body: Any) -> str:
 
 
 def _text(body: Any, key: str) -> str:
+    value = _value(body, key)
+    return value if isinstance(value, str) else ""
+
+
+def _value(body: Any, key: str) -> Any:
+    """What an answer says, at the top or inside `data`."""
     if isinstance(body, dict) and isinstance(body.get("data"), dict) and key not in body:
         body = body["data"]
-    value = body.get(key) if isinstance(body, dict) else None
-    return value if isinstance(value, str) else ""
+    return body.get(key) if isinstance(body, dict) else None
 
 
 def _lifetime(body: Any, access: str) -> tuple[float, float]:
     """When the token expires by the wall clock, and its lifetime in seconds."""
     now = time.time()
     lifetime_s = _DEFAULT_LIFETIME_S
-    for value in (body.get("expires_in"), body.get("expire_in"), _jwt_lifetime(access)):
+    for value in (_value(body, "expires_in"), _value(body, "expire_in"), _jwt_lifetime(access)):
         if (seconds := _seconds(value, now)) is not None and seconds > 0:
             lifetime_s = seconds
             break

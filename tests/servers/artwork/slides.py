@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 
@@ -126,10 +127,7 @@ def welcome() -> Image.Image:
 
 def gelato(*, wobble: float = 0.0, price: bool = True) -> Image.Image:
     """720x1280, portrait: three scoops. `wobble` (radians) leans the cone, for the film."""
-    canvas = gradient((720, 1280), "#BDEFEA", "#FDF1DC")
-    for stripe in range(-2, 12):
-        x = stripe * 140
-        shape(canvas, [(x, 0), (x + 70, 0), (x - 230, 1280), (x - 300, 1280)], "#C9F1EA" if stripe < 5 else "#D2F2E8")
+    canvas = _gelato_ground().copy()
     foot = (360.0, 1130.0)
     cone = _turned([(-135, -430), (135, -430), (0, 0)], foot, wobble)
     shape(canvas, cone, "#E0A458", shade=24)
@@ -151,6 +149,15 @@ def gelato(*, wobble: float = 0.0, price: bool = True) -> Image.Image:
     letters(draw, (360, 268), "Three scoops", (SERIF, 92, "#7A2E4D"), anchor="m")
     if price:
         tag(canvas, (250, 1160, 470, 1240), "€ 3.50", fill="#0F766E", ink="#F0FDFA")
+    return canvas
+
+
+@functools.cache
+def _gelato_ground() -> Image.Image:
+    canvas = gradient((720, 1280), "#BDEFEA", "#FDF1DC")
+    for stripe in range(-2, 12):
+        x = stripe * 140
+        shape(canvas, [(x, 0), (x + 70, 0), (x - 230, 1280), (x - 300, 1280)], "#C9F1EA" if stripe < 5 else "#D2F2E8")
     return canvas
 
 

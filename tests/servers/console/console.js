@@ -1,5 +1,6 @@
 // The page's frame: its connection to the server, the message log and the faults. Each protocol has a module of its own,
-// /console/<kind>.js, that exports create(api) -> {element, update(state)}.
+// /console/<kind>.js, that exports create(api) -> {element, update(state), faults}. `faults` is what it adds to the knobs:
+// `paths` [name, pattern], `kinds` as in KINDS, and `element` with buttons of its own.
 
 import { clock, el, keyed, setText } from "./dom.js";
 
@@ -7,7 +8,6 @@ const LOG_ROWS = 400;
 const RETRY_MS = 1000;
 
 const $ = (id) => document.getElementById(id);
-const services = new Map();
 const pending = new Map();
 const events = [];
 let socket = null;
@@ -64,7 +64,10 @@ async function take(message) {
         const view = module.create({ act: (name, args) => act(kind, name, args), toast });
         const heading = message.services.length > 1 ? el("h2", { class: "service" }, title) : null;
         $("services").append(el("section", { data: { kind } }, heading, view.element));
-        services.set(kind, view);
+        if (view.faults) {
+          offerFaults(view.faults);
+          $("faults").insertBefore(view.faults.element, $("fault-quick"));
+        }
         return view;
       });
     }
@@ -151,28 +154,16 @@ const KINDS = [
   { name: "Media: ignore Range", field: "ignore_range", fixed: true, media: true },
   { name: "Media: no Content-Length", field: "chunked", fixed: true, media: true },
   { name: "Media: redirect to a foreign origin", field: "redirect_to", fixed: "foreign", media: true },
-  { name: "WebSocket: refuse the upgrade", field: "status", unit: "status", value: 403, path: "/ws/cloud/tb_device/" },
-  { name: "WebSocket: close after the upgrade", field: "close_code", unit: "code", value: 1008, path: "/ws/cloud/tb_device/" },
-  { name: "WebSocket: deaf (no pongs)", field: "deaf", fixed: true, path: "/ws/cloud/tb_device/" },
-];
-
-const PATHS = [
-  ["Everything", "*"], ["Media files", "/media/*"], ["Login", "/api/v1/auth/token/"], ["Token refresh", "/api/v1/auth/token/refresh/"],
-  ["Registration", "/api/v1/admin/cloud/device/register/"], ["Playlists", "/api/v1/admin/cloud/playlists*"],
-  ["Screenshots", "/api/v1/*screenshot*"], ["WebSocket", "/ws/cloud/tb_device/"],
 ];
 
 const QUICK = [
-  ["Expire access tokens", "signage", "expire_tokens", {}],
-  ["Forget registrations", "signage", "forget_devices", {}],
-  ["Slow media (100 KB/s)", "", "fault", { path: "/media/*", bytes_per_s: 100000 }],
-  ["500 on the next 3 playlist requests", "", "fault", { path: "/api/v1/admin/cloud/playlists*", status: 500, times: 3 }],
-  ["Corrupt the next download", "", "fault", { path: "/media/*", corrupt: true, times: 1 }],
+  ["Slow media (100 KB/s)", "fault", { path: "/media/*", bytes_per_s: 100000 }],
+  ["Corrupt the next download", "fault", { path: "/media/*", corrupt: true, times: 1 }],
+  ["Clear all faults", "clear_faults", {}],
 ];
 
 const form = $("fault-form");
-form.kind.append(...KINDS.map((kind, index) => el("option", { value: index }, kind.name)));
-form.path.append(...PATHS.map(([name, path]) => el("option", { value: path }, name)));
+offerFaults({ paths: [["Everything", "*"], ["Media files", "/media/*"]], kinds: KINDS.splice(0) });
 form.kind.addEventListener("change", fitFaultForm);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -182,6 +173,12 @@ form.addEventListener("submit", (event) => {
   act("", "fault", args);
 });
 
+/** Adds paths and kinds of faults to the form. */
+function offerFaults({ paths, kinds }) {
+  form.path.append(...paths.map(([name, path]) => el("option", { value: path }, name)));
+  for (const kind of kinds) form.kind.append(el("option", { value: KINDS.push(kind) - 1 }, kind.name));
+}
+
 function fitFaultForm() {
   const kind = KINDS[form.kind.value];
   const field = form.querySelector(".value");
@@ -189,13 +186,6 @@ function fitFaultForm() {
   setText(field.querySelector("span"), kind.unit ?? "");
   form.value.value = kind.value ?? "";
   form.path.value = kind.path ?? (kind.media ? "/media/*" : form.path.value === "/media/*" ? "*" : form.path.value);
-}
-
-function quickButtons() {
-  $("fault-quick").append(...QUICK.map(([text, service, name, args]) =>
-    el("button", { type: "button", class: "quiet", on: { click: () => act(service, name, args) } }, text)));
-  $("fault-quick").append(
-    el("button", { type: "button", class: "quiet warn", on: { click: () => act("", "clear_faults", {}) } }, "Clear all faults"));
 }
 
 function showServer(state) {
@@ -217,5 +207,5 @@ function createFault(fault) {
 
 $("network").addEventListener("change", (event) => act("", "away", { value: !event.target.checked }));
 fitFaultForm();
-quickButtons();
+$("fault-quick").append(...QUICK.map(([text, name, args]) => el("button", { type: "button", class: "quiet", on: { click: () => act("", name, args) } }, text)));
 connect();

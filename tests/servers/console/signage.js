@@ -3,6 +3,16 @@
 import { age, el, icon, keyed, setText } from "./dom.js";
 
 const ACTIONS = [["previous", "Previous"], ["play", "Play"], ["pause", "Pause"], ["next", "Next"]];
+const PATHS = [
+  ["Login", "/api/v1/auth/token/"], ["Token refresh", "/api/v1/auth/token/refresh/"], ["Registration", "/api/v1/admin/cloud/device/register/"],
+  ["Playlists", "/api/v1/admin/cloud/playlists*"], ["Screenshots", "/api/v1/*screenshot*"], ["WebSocket", "/ws/cloud/tb_device/"],
+];
+const FAULTS = [
+  { name: "WebSocket: refuse the upgrade", field: "status", unit: "status", value: 403, path: "/ws/cloud/tb_device/" },
+  { name: "WebSocket: close after the upgrade", field: "close_code", unit: "code", value: 1008, path: "/ws/cloud/tb_device/" },
+  { name: "WebSocket: deaf (no pongs)", field: "deaf", fixed: true, path: "/ws/cloud/tb_device/" },
+];
+const KNOBS = [["refuse_refresh", "Refuse token refresh"], ["rotate_refresh", "New refresh token each time"], ["media_needs_token", "Media needs the token"]];
 const STATUSES = ["ready", "downloading", "partial", "failed"];
 
 export function create(api) {
@@ -15,13 +25,31 @@ export function create(api) {
   setInterval(() => {
     for (const badge of cards.querySelectorAll(".age[data-at]")) setText(badge, age(Number(badge.dataset.at)));
   }, 1000);
+  const knobs = createKnobs(api);
   return {
     element,
+    faults: { paths: PATHS, kinds: FAULTS, element: knobs.element },
     update(state) {
+      knobs.update(state.knobs);
       empty.hidden = state.devices.length > 0;
       const { url, username, password } = state.login;
       setText(snippet, `[[links]]\nkind = "signage"\nurl = "${url}"\nusername = "${username}"\npassword = "${password}"\nscreenshots = 2`);
       keyed(cards, state.devices, (device) => device.serial, (device) => createCard(device, api), (card, device) => card.update(device));
+    },
+  };
+}
+
+/** What the server can do wrong besides single requests. */
+function createKnobs(api) {
+  const inputs = KNOBS.map(([name]) =>
+    el("input", { type: "checkbox", name, on: { change: (event) => api.act("knob", { name, value: event.target.checked }) } }));
+  const buttons = [["Expire access tokens", "expire_tokens"], ["Forget registrations", "forget_devices"]].map(([text, name]) =>
+    el("button", { type: "button", class: "quiet", data: { knob: name }, on: { click: () => api.act(name, {}) } }, text));
+  const chips = KNOBS.map(([, text], index) => el("label", { class: "chip" }, inputs[index], el("span", {}, text)));
+  return {
+    element: el("div", { class: "fault-quick" }, ...buttons, ...chips),
+    update(state) {
+      for (const input of inputs) input.checked = state[input.name];
     },
   };
 }

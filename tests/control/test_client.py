@@ -1,0 +1,68 @@
+"""The command line's side of the control socket, against the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+from pathlib import Path
+
+import pytest
+
+from agent.control.client import ControlClient, NoAgentError, RefusedError
+from tests.control.conftest import PICTURE, StandIn
+
+
+async def test_status_and_screenshot(socket_path: Path, stand_in: StandIn) -> None:
+    """One request each."""
+    client = ControlClient(socket_path)
+    assert await asyncio.to_thread(client.status) == stand_in.document
+    assert await asyncio.to_thread(client.screenshot, "front") == (PICTURE, "image/jpeg")
+    with pytest.raises(RefusedError, match="no screen is called 'left'"):
+        await asyncio.to_thread(client.screenshot, "left")
+
+
+async def test_watch(socket_path: Path, stand_in: StandIn) -> None:
+    """Every change is one document."""
+    documents = ControlClient(socket_path).watch()
+    assert await asyncio.to_thread(next, documents) == stand_in.document
+    stand_in.change(warnings=[])
+    assert (await asyncio.to_thread(next, documents))["warnings"] == []
+    documents.close()  # type: ignore[attr-defined]
+
+
+async def test_play(socket_path: Path, stand_in: StandIn) -> None:
+    """Files with and without a known size; a file that is too big is refused with the agent's own sentence."""
+    client, sent = ControlClient(socket_path), list[int]()
+    await asyncio.to_thread(client.play, "a.mp4", io.BytesIO(b"x" * 600_000), 600_000, "front", sent.append)
+    await asyncio.to_thread(client.play, "b.mp4", io.BytesIO(b"y" * 300_000), None, None)
+    assert stand_in.played == [("front", "a.mp4", b"x" * 600_000), (None, "b.mp4", b"y" * 300_000)]
+    assert sent[-1] == 600_000
+    with pytest.raises(RefusedError, match="bigger than the store"):
+        await asyncio.to_thread(client.play, "c.mp4", io.BytesIO(b"z" * 3_000_000), 3_000_000, None)
+    with pytest.raises(RefusedError, match="became shorter"):
+        await asyncio.to_thread(client.play, "d.mp4", io.BytesIO(b"z"), 2, None)
+
+
+def test_no_agent(tmp_path: Path) -> None:
+    """No socket, and one that a killed agent left behind."""
+    path = tmp_path / "control.sock"
+    with pytest.raises(NoAgentError, match=r"no agent answers at .*No such file"):
+        ControlClient(path).status()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+        with pytest.raises(NoAgentError, match="Connection refused"):
+            ControlClient(path).status()
+
+
+async def test_an_agent_that_closes_without_an_answer(tmp_path: Path) -> None:
+    """An agent that ends in the middle is no agent."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.close()
+
+    server = await asyncio.start_unix_server(hang_up, tmp_path / "control.sock")
+    async with server:
+        with pytest.raises(NoAgentError, match="ended before it answered"):
+            await asyncio.to_thread(ControlClient(tmp_path / "control.sock").status)
