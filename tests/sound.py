@@ -147,7 +147,7 @@ class PrivateSound:
         if not path.exists():
             write_tone(path, seconds=seconds, hertz=hertz, dbfs=dbfs)
         player = subprocess.Popen(
-            ["paplay", f"--device={SINK}", str(path)],
+            ["paplay", f"--device={SINK}", "--latency-msec=20", str(path)],
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ def test_demo_ends_by_itself_with_a_picture(tmp_path: Path) -> None:
     """--seconds and --screenshot: a playlist became ready, the picture is not flat, the exit status says so."""
     picture = tmp_path / "screen.png"
     result = subprocess.run(
-        [DEMO, "--port", "0", "--seconds", "20", "--screenshot", picture],
+        [DEMO, "--port", "0", "--seconds", "15", "--screenshot", picture],
         capture_output=True,
         text=True,
         check=False,

@@ -198,20 +198,24 @@ def test_sysusers_makes_the_user_and_the_groups(tmp_path: Path) -> None:
 
 
 def test_start_delay_grows_with_quick_failures(tmp_path: Path) -> None:
-    """0 s after the first failure, then 1, 2, 4 ... 60 s; a start that held a minute begins anew."""
-    (tmp_path / "sleep").write_text("#!/bin/sh\necho slept $1\n")
-    (tmp_path / "sleep").chmod(0o755)
+    """0 s after the first failure, then 1, 2, 4 ... 60 s; a start that held a minute, or one by hand, begins anew."""
+    restarts = tmp_path / "restarts"
+    for name, script in {"sleep": "echo slept $1", "systemctl": f"cat {restarts}"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
     state = tmp_path / "starts"
 
-    def start() -> int:
+    def start(number: int) -> int:
+        restarts.write_text(f"{number}\n")
         environment = {"RUNTIME_DIRECTORY": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
         command = [SYSTEMD / "start-delay"]
         output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
         return int(output.split()[-1]) if output else 0
 
-    assert [start() for _ in range(11)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert [start(number) for number in range(11)] == [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]
     started, failures = state.read_text().split()
     state.write_text(f"{int(started) - 1000} {failures}\n")
-    assert start() == 0
+    assert start(11) == 0
     state.write_text("damaged by a power cut")
-    assert start() == 0
+    assert start(12) == 0
+    assert [start(13), start(14), start(0), start(1), start(2)] == [0, 1, 0, 0, 1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.hardware.loudness import Scale
-from agent.hardware.mixer_messages import TO_DAEMON, Lost, Mute, Open, Opened, Reading, Write
+from agent.hardware.mixer_messages import TO_DAEMON, Card, Lost, Mute, Open, Opened, Reading, Write
 from agent.system.wire import Ping
 from agent.system.worker import Worker, WorkerGoneError, WorkerTimers
 
@@ -47,6 +47,8 @@ class Mixer:
         timers: MixerTimers = MixerTimers(),
     ) -> None:
         self.opened: Opened | None = None
+        self.audio_device = ""
+        """mpv's name of the card chosen last, whether or not it has a volume; empty: mpv's own choice."""
         self.scale = Scale(0, 100)
         self._on_change = on_change
         self._on_lost = on_lost
@@ -164,7 +166,9 @@ class Mixer:
     def _heard(self, worker: Worker, message: Any) -> None:
         if self._worker is not worker:
             return
-        if isinstance(message, Opened):
+        if isinstance(message, Card):
+            self.audio_device = message.audio_device
+        elif isinstance(message, Opened):
             self.opened = message
         elif isinstance(message, Reading):
             if message.asked:

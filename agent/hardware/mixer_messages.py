@@ -32,12 +32,18 @@ class Mute:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """The card was chosen, whether or not it has a volume: mpv's name of it, empty for mpv's own choice."""
+
+    audio_device: str
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """Sent before the answer to Open. `audio_device` is mpv's name of where sound goes; empty: its own choice."""
+    """Sent before the answer to Open."""
 
     device: str
     control: str
-    audio_device: str
     minimum: int
     maximum: int
     low_cdb: int | None
@@ -66,4 +72,4 @@ class Lost:
 
 
 TO_WORKER = (Open, Write, Mute, Ping)
-TO_DAEMON = (Opened, Reading, Lost, Done)
+TO_DAEMON = (Card, Opened, Reading, Lost, Done)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from agent.hardware import decibels
 from agent.hardware.cards import Survey, choose_card, in_order
 from agent.hardware.loudness import Scale
-from agent.hardware.mixer_messages import TO_WORKER, Lost, Mute, Open, Opened, Reading, Write
+from agent.hardware.mixer_messages import TO_WORKER, Card, Lost, Mute, Open, Opened, Reading, Write
 from agent.system.wire import Done, Ping
 from agent.system.worker import Channel, open_channel
 
@@ -113,6 +113,7 @@ class Session:
         choice = choose_card(message.card, message.connector, survey(alsaaudio))
         if choice is None:
             raise MixerUnusableError("no sound card")
+        self._channel.send(Card(choice.audio_device))
         control = self._control = find_control(alsaaudio, choice.device, message.control)
         scale = control.scale
         low, high = scale.cdb or (None, None)
@@ -120,7 +121,6 @@ class Session:
             Opened(
                 device=choice.device,
                 control=control.name,
-                audio_device=choice.audio_device,
                 minimum=scale.minimum,
                 maximum=scale.maximum,
                 low_cdb=low,

@@ -88,8 +88,11 @@ class Volume:
 
     @property
     def audio_device(self) -> str:
-        """mpv's name of the card that the open control belongs to; empty: its own choice."""
-        return "" if self._mixer.opened is None else self._mixer.opened.audio_device
+        """mpv's name of the card that sound is to go to; empty: its own choice.
+
+        To be used for playing also while the card has no volume: some get theirs from the first sound only.
+        """
+        return self._mixer.audio_device
 
     @property
     def player(self) -> tuple[int, bool]:
@@ -97,7 +100,7 @@ class Volume:
         return self._player
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Calls `callback` whenever percent, mute or backend have changed, whoever changed them."""
+        """Calls `callback` whenever percent, mute, backend or audio device have changed, whoever changed them."""
         self._listeners.append(callback)
 
     async def run(self) -> None:
@@ -269,7 +272,7 @@ class Volume:
             self._apply_to_player(percent, muted)
 
     def _tell(self) -> None:
-        now = (self.percent, self.muted, self.backend)
+        now = (self.percent, self.muted, self.backend, self.audio_device)
         if now != self._told:
             self._told = now
             for listener in self._listeners:

@@ -98,7 +98,10 @@ class Writer:
         size = os.fstat(self._descriptor).st_size
         if self._hashed is None or self._hashed.size_bytes != size:
             self._hashed = Hashed(new_hasher(self._algorithm), 0)
-            while block := os.pread(self._descriptor, BLOCK_BYTES, self._hashed.size_bytes):
+            while self._hashed.size_bytes < size:
+                block = os.pread(self._descriptor, min(BLOCK_BYTES, size - self._hashed.size_bytes), self._hashed.size_bytes)
+                if not block:
+                    break
                 self._hashed.hasher.update(block)
                 self._hashed.size_bytes += len(block)
         self._written_back = self._hashed.size_bytes

@@ -117,6 +117,8 @@ class Player:
         self._on_event = on_event
         self._lines: collections.deque[str] = collections.deque(maxlen=LINES_KEPT)
         self._size = (0, 0)
+        self._loads = 0
+        self._held: list[Event] = []
         merged = {**HARDENED, **compat.start_options(), **options}
         self._mpv = mpv.MPV(log_handler=self._note, loglevel="warn", **merged)
         self._mpv.register_event_callback(self._event)
@@ -159,8 +161,19 @@ class Player:
         self.post("set", name, value)
 
     def load(self, path: str, mode: str, options: Mapping[str, str], then: Callable[[int], None]) -> None:
-        """Loads a file over the shown one (`replace`) or after it (`append`); `then` gets the number of its entry."""
-        self.post(*compat.loadfile(path, mode, options), then=lambda result: then(int(result["playlist_entry_id"])))
+        """Loads a file over the shown one (`replace`) or after it (`append`).
+
+        `then` gets the number of its entry, before any event about it: libmpv's answer may come after those.
+        """
+
+        def answered(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is not None:
+                log.warning("player refused to load a file path=%s error=%s", path, error)
+            self._call(self._loaded, None if error else int(future.result()["playlist_entry_id"]), then)
+
+        self._loads += 1
+        self._send(compat.loadfile(path, mode, options)).add_done_callback(answered)
 
     def close(self) -> None:
         """Ends the core. May block: not for the loop's thread."""
@@ -178,6 +191,21 @@ class Player:
             future.set_exception(error)
         return future
 
+    def _loaded(self, entry: int | None, then: Callable[[int], None]) -> None:
+        self._loads -= 1
+        if entry is not None:
+            then(entry)
+        if self._loads == 0:
+            held, self._held = self._held, []
+            for event in held:
+                self._on_event(event)
+
+    def _deliver(self, event: Event) -> None:
+        if self._loads and isinstance(event, (FileStarted, FrameShown, FileEnded, EndReached)):
+            self._held.append(event)
+        else:
+            self._on_event(event)
+
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function, *arguments)
@@ -185,28 +213,28 @@ class Player:
     def _event(self, event: Any) -> None:
         match event.event_id.value:
             case mpv.MpvEventID.START_FILE:
-                self._call(self._on_event, FileStarted(int(event.data.playlist_entry_id)))
+                self._call(self._deliver, FileStarted(int(event.data.playlist_entry_id)))
             case mpv.MpvEventID.PLAYBACK_RESTART:
-                self._call(self._on_event, FrameShown())
+                self._call(self._deliver, FrameShown())
             case mpv.MpvEventID.END_FILE:
                 data = event.data
                 error = mpv.ErrorCode.human_readable(data.error) if data.reason == data.ERROR else ""
-                self._call(self._on_event, FileEnded(int(data.playlist_entry_id), data.reason == data.EOF, error))
+                self._call(self._deliver, FileEnded(int(data.playlist_entry_id), data.reason == data.EOF, error))
             case mpv.MpvEventID.CLIENT_MESSAGE:
                 words = tuple(word.decode(errors="replace") for word in event.data.args)
-                self._call(self._on_event, Said(words))
+                self._call(self._deliver, Said(words))
             case mpv.MpvEventID.SHUTDOWN:
-                self._call(self._on_event, Gone())
+                self._call(self._deliver, Gone())
 
     def _eof(self, _name: str, value: Any) -> None:
         if value:
-            self._call(self._on_event, EndReached())
+            self._call(self._deliver, EndReached())
 
     def _dimensions(self, _name: str, value: Any) -> None:
         size = (int(value["w"]), int(value["h"])) if value else (0, 0)
         if size != self._size and all(size):
             self._size = size
-            self._call(self._on_event, Resized(*size))
+            self._call(self._deliver, Resized(*size))
 
     def _note(self, level: str, prefix: str, text: str) -> None:
         line = f"{prefix}: {text.strip()}"

@@ -15,6 +15,8 @@ from agent.stage.program import Picture, ProgramStatus
 
 RETRY_S = 30.0
 """After every item of a list has failed."""
+_SOON_S = 1e-6
+"""Less than this is no time: a deadline that was computed and the sum of the times passed differ by rounding."""
 
 
 @dataclass(slots=True)
@@ -52,17 +54,20 @@ class Sequencer:
         self._tokens = tokens
         self._on_failed = on_failed
         self._failed: set[MediaId] = set()
+        self._reported: set[MediaId] = set()
         self._retry_at: float | None = None
         self._visible = False
         self._running_since: float | None = None
         self._current: _Showing | None = None
         self._planned: _Showing | None = None
+        self._planned_after = 0
+        """Token of the showing that `_planned` follows."""
         index = playlist.index_of(at[0]) if at else None
         if index is not None and self._can_play(index) and at:
             self._current = self._showing(index)
             self._current.position_s = max(0.0, at[1])
         else:
-            self._begin()
+            self._begin(0.0)
         self._plan()
 
     # Commands
@@ -70,7 +75,7 @@ class Sequencer:
     def play(self, now: float) -> None:
         """Goes on; after the end of the last pass: from the first item."""
         if self.finished:
-            self._begin()
+            self._begin(now)
             self._plan()
         if self.paused:
             self.paused = False
@@ -92,9 +97,7 @@ class Sequencer:
 
     def jump(self, now: float, *, media_id: MediaId | None = None, index: int | None = None) -> bool:
         """To the start of an item; `media_id` wins over `index`. False: there is no such playable item, nothing changed."""
-        place = self.playlist.index_of(media_id) if media_id is not None else None
-        if place is None:
-            place = index
+        place = self.playlist.index_of(media_id) if media_id is not None else index
         if place is None or not 0 <= place < len(self.playlist.items) or not self.playlist.items[place].path:
             return False
         self._failed.discard(self.playlist.items[place].media_id)
@@ -109,19 +112,20 @@ class Sequencer:
         old, self.playlist = self.playlist, playlist
         if retry:
             self._failed.clear()
+            self._reported.clear()
             self._retry_at = None
         current = self._current
         if current is None:
-            self._begin()
+            self._begin(now)
         elif (index := self._place_of(current)) is not None and playlist.items[index].path:
             current.index = index
         else:
-            follower = self._follower(old, current.index)
+            follower = None if self.finished else self._follower(old, current.index)
             self._settle(now)
             self._running_since = None
             self._current = None if follower is None else self._showing(follower, lap=current.lap)
             if self._current is None:
-                self._begin()
+                self._begin(now)
         self._plan()
         if self.finished and self._planned is not None:
             self.finished = False
@@ -144,19 +148,17 @@ class Sequencer:
         showing = next((s for s in (self._current, self._planned) if s is not None and s.token == token), None)
         if showing is None:
             return
-        if showing.item.media_id not in self._failed:
-            self._failed.add(showing.item.media_id)
+        self._failed.add(showing.item.media_id)
+        if showing is self._current:
+            self._running_since = None
+            self._current = self._instead_of(showing)
+            if self._current is None:
+                self._retry_at = now + RETRY_S
+        self._plan()
+        if showing.item.media_id not in self._reported:
+            self._reported.add(showing.item.media_id)
             if self._on_failed is not None:
                 self._on_failed(showing.item)
-        if showing is self._current:
-            index = self._neighbour(showing.index, 1)
-            self._running_since = None
-            if index is None:
-                self._current = None
-                self._retry_at = now + RETRY_S
-            else:
-                self._current = self._showing(index, lap=showing.lap)
-        self._plan()
 
     def progress(self, token: int, position_s: float) -> None:
         """Where a video is."""
@@ -183,7 +185,7 @@ class Sequencer:
             return None
         left_s = self._left_s(now)
         closes_s = left_s - self._current.item.fade_out_s
-        return now + (closes_s if closes_s > 0 and self._closes() else left_s)
+        return now + (closes_s if closes_s > _SOON_S and self._closes() else left_s)
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -191,11 +193,11 @@ class Sequencer:
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
                 self._failed.clear()
-                self._begin()
+                self._begin(now)
                 self._plan()
             return
-        while self._current.item.kind == "image" and self._running_since is not None and not self.finished and self._left_s(now) <= 0:
-            overdue_s = -self._left_s(now)
+        while self._current.item.kind == "image" and self._running_since is not None and not self.finished and self._left_s(now) <= _SOON_S:
+            overdue_s = max(0.0, -self._left_s(now))
             before = self._current
             self._advance(now)
             stayed = self._stayed(before)
@@ -215,7 +217,7 @@ class Sequencer:
             and current.item.kind == "image"
             and self._closes()
             and not self.finished
-            and self._left_s(now) <= current.item.fade_out_s
+            and self._left_s(now) <= current.item.fade_out_s + _SOON_S
         )
         return Picture(
             shot=None if current is None else current.item.shot(current.token, self._start_s(current)),
@@ -269,11 +271,13 @@ class Sequencer:
     def _showing(self, index: int, *, repetition: int = 1, lap: int = 1) -> _Showing:
         return _Showing(index, self.playlist.items[index], next(self._tokens), repetition, lap)
 
-    def _begin(self) -> None:
+    def _begin(self, now: float) -> None:
         self.finished = False
         self._running_since = None
         index = self._neighbour(-1, 1)
         self._current = None if index is None else self._showing(index)
+        if self._current is None and self._failed and self._retry_at is None:
+            self._retry_at = now + RETRY_S
 
     def _jump(self, index: int, now: float) -> None:
         lap = self._current.lap if self._current and not self.finished else 1
@@ -315,19 +319,32 @@ class Sequencer:
             return replace(showing, index=index, item=items[index], repetition=repetition, lap=lap, position_s=0.0)
         return self._showing(index, repetition=repetition, lap=lap)
 
+    def _instead_of(self, showing: _Showing) -> _Showing | None:
+        """What is on when `showing` cannot be; None: nothing can. At the end of the last pass the item before it is held."""
+        index = self._neighbour(showing.index, 1)
+        if index is None:
+            return None
+        lap = showing.lap + (index <= showing.index)
+        if self.playlist.passes is not None and lap > self.playlist.passes:
+            self.finished = True
+            index, lap = self._neighbour(showing.index, -1) or 0, showing.lap
+        return self._showing(index, lap=lap)
+
     def _plan(self) -> None:
-        """Settles what comes after the current item. The plan keeps its token while it stays the same."""
-        planned = None if self._current is None else self._after(self._current)
-        before = self._planned
+        """Settles what comes after the current item. The plan keeps its token while both stay the same."""
+        current, before = self._current, self._planned
+        planned = None if current is None else self._after(current)
         if (
             planned is not None
             and before is not None
-            and (self._current is None or planned.token != self._current.token)
-            and (self._current is None or before.token != self._current.token)
+            and current is not None
+            and self._planned_after == current.token
+            and current.token not in (planned.token, before.token)
             and before.item == planned.item
         ):
             planned.token = before.token
         self._planned = planned
+        self._planned_after = 0 if current is None else current.token
 
     def _advance(self, now: float) -> None:
         """The current item is over."""

@@ -72,13 +72,13 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 async def _story(options: argparse.Namespace, children: Children) -> int:
-    started = time.monotonic()
     await asyncio.to_thread(make_media, MEDIA, lambda line: say(f"made {line}"))
     address = await start_server(children, options.port)
     output = await start_screen(children)
     control = await start_sound(children)
     write_configuration(address, output, control)
     await children.start("agent", agent("run", "--config", str(CONFIGURATION)))
+    started = time.monotonic()
     host = address.rpartition("/")[2]
     say(f"console: {address}/   (seen from elsewhere: ssh -L {host.rpartition(':')[2]}:{host} THIS-MACHINE)")
     say("logs: .demo/agent.log .demo/server.log" + ("" if options.seconds else "; Ctrl-C ends the demo"))

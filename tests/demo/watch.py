@@ -19,6 +19,7 @@ LOOK_S = 1.0
 """Seconds between two looks at the agent."""
 FLAT_COLOURS = 12
 """With fewer different colours than this on the screen, nothing was presented."""
+SCREENSHOTS = 8
 
 
 class Watch:
@@ -85,14 +86,19 @@ class Watch:
 
 
 async def take_screenshot(path: Path) -> list[str]:
-    """Saves the screen as PNG; what is wrong with it."""
-    code, _, complaint = await _ask("screenshot", str(path.absolute()))
-    if code != 0:
-        return [f"no screenshot: {complaint.strip()}"]
-    with Image.open(path) as picture:
-        say(f"screenshot: {path} ({picture.format}, {picture.width}x{picture.height})")
-        colours = picture.convert("RGB").resize((160, 90)).getcolors(160 * 90) or []
-    return [f"the screen shows {len(colours)} colours only"] if len(colours) < FLAT_COLOURS else []
+    """Saves the screen as PNG; what is wrong with it. A picture in the middle of a fade is taken again."""
+    colours = 0
+    for _ in range(SCREENSHOTS):
+        code, _, complaint = await _ask("screenshot", str(path.absolute()))
+        if code != 0:
+            return [f"no screenshot: {complaint.strip()}"]
+        with Image.open(path) as picture:
+            words = f"screenshot: {path} ({picture.format}, {picture.width}x{picture.height})"
+            colours = len(picture.convert("RGB").resize((160, 90)).getcolors(160 * 90) or [])
+        if colours >= FLAT_COLOURS:
+            say(words)
+            return []
+    return [f"the screen shows {colours} colours only"]
 
 
 def agent(*arguments: str) -> list[str]:

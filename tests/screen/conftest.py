@@ -8,7 +8,8 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ import pytest
 from agent.screen.messages import FROM_WORKER, Ready, Scene, Screenshot, Shot, Started
 from agent.system.wire import MAX_LINE_BYTES, Done, Ping, decode, encode
 from agent.system.worker import CHANNEL_VARIABLE
-from tests.display import XServer
+from tests.display import XServer, clip, still
 
 Message = TypeVar("Message")
 
@@ -147,3 +148,44 @@ async def stand(xserver: XServer) -> AsyncIterator[Stand]:
     stand = Stand(xserver)
     yield stand
     await stand.close()
+
+
+RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
+
+
+@dataclass(frozen=True)
+class Media:
+    """Files of one colour each, in several sizes and formats."""
+
+    red_png: Path
+    green_jpg: Path
+    blue_webp: Path
+    red_mp4: Path
+    """1 s, with sound."""
+    green_mp4: Path
+    """0.5 s, 1920x1080."""
+    blue_webm: Path
+    """0.5 s, 25 frames a second."""
+    yellow_mp4: Path
+    """0.4 s, portrait."""
+    long_mp4: Path
+    """10 s: the first five blue, then green."""
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Media:
+    """Made once."""
+    folder = tmp_path_factory.mktemp("media")
+    halves = "color=c=blue:s=640x360:r=30:d=5[a];color=c=lime:s=640x360:r=30:d=5[b];[a][b]concat"
+    jobs: list[Callable[[], Path]] = [
+        lambda: still(folder / "red.png", RED),
+        lambda: still(folder / "green.jpg", GREEN, (1920, 1080)),
+        lambda: still(folder / "blue.webp", BLUE, (300, 700)),
+        lambda: clip(folder / "red.mp4", RED, 1.0, sound=True),
+        lambda: clip(folder / "green.mp4", GREEN, 0.5, size=(1920, 1080)),
+        lambda: clip(folder / "blue.webm", BLUE, 0.5, rate=25, codec="libvpx"),
+        lambda: clip(folder / "yellow.mp4", YELLOW, 0.4, size=(360, 640)),
+        lambda: clip(folder / "long.mp4", seconds=10, source=halves),
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        return Media(*pool.map(lambda job: job(), jobs))

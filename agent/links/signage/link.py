@@ -512,6 +512,8 @@ class SignageLink(Link):
         place, before = self._sides[name].place(self._now()), self._placed.get(name)
         if place is not None and (before is None or place.playlist_id != before.playlist_id or place.media_id != before.media_id):
             self._save_soon(name)
+        if self._registration.has_news():
+            self.fetch(again=False)
 
     async def _save_forever(self) -> None:
         """Writes positions within an item to disk, rarely, and only where they would be missed."""

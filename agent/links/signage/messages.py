@@ -15,6 +15,7 @@ Id = int | str
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _COLOUR = re.compile(r"#?([0-9A-Fa-f]{3}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})")
+_CONTROL = re.compile("\r\n|[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 _FASTEST_PX_S = 10_000.0
 _LARGEST_FONT_PX = 2_000.0
 _LONGEST_TEXT = 4_000
@@ -32,9 +33,14 @@ def to_id(value: object) -> Id:
         if not value.is_integer():
             raise ValueError("not an id")
         return int(value)
-    if isinstance(value, str) and value.strip().lstrip("-").isdecimal() and value.isascii():
+    if isinstance(value, str) and value.isascii() and value.strip().removeprefix("-").isdecimal():
         return int(value)
     return value
+
+
+def encodable(text: str) -> str:
+    """`text` without lone surrogates, which JSON may hold and nothing that carries it on can encode."""
+    return text.encode(errors="replace").decode()
 
 
 def to_number(value: object) -> float:
@@ -172,7 +178,7 @@ class TextOverlay(BaseModel):
     def _text(cls, value: object) -> str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError("no text")
-        return " ".join(value[:_LONGEST_TEXT].split("\n")).replace("\r", " ").replace("\0", "")
+        return encodable(_CONTROL.sub(" ", value[:_LONGEST_TEXT].replace("\0", "")))
 
     @field_validator("position", mode="before")
     @classmethod
@@ -296,9 +302,8 @@ def parse(frame: str | bytes) -> AnyAction | None:
     except ValidationError as error:
         finding = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in finding["loc"][1:])
-        raise UnknownMessageError(
-            f"action {str(body['action'])[:40]!r}: {place + ': ' if place else ''}{finding['msg']}"
-        ) from None
+        fault = "unknown" if finding["type"].startswith("union_tag") else f"{place + ': ' if place else ''}{finding['msg']}"
+        raise UnknownMessageError(f"action {str(body['action'])[:40]!r}: {fault}") from None
 
 
 def _snake(value: Any, depth: int = 0) -> Any:
@@ -322,7 +327,7 @@ class Report(BaseModel):
 
     def text(self) -> str:
         """As it goes over the wire; what does not apply is left out."""
-        return self.model_dump_json(exclude_none=True)
+        return encodable(json.dumps(self.model_dump(exclude_none=True), ensure_ascii=False))
 
 
 class ReadyPlaylists(Report):

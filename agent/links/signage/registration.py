@@ -22,12 +22,21 @@ class Registration:
         self._rest = rest
         self._screen = screen
         self._ip_address: str | None = None
+        self._resolution_seen = ""
         self._registered: tuple[Any, ...] | None = None
 
     @property
     def pending(self) -> bool:
         """The server has not been told what it should know."""
         return self._state() != self._registered
+
+    def has_news(self) -> bool:
+        """The screen's resolution has changed since it was last told, or asked here."""
+        resolution = self._resolution()
+        if self._registered is None or resolution == self._resolution_seen:
+            return False
+        self._resolution_seen = resolution
+        return bool(resolution != self._registered[2])
 
     async def register(self, *, anew: bool = False) -> None:
         """Registers if anything has changed, or `anew`. Raises RefusedError or UnavailableError."""
