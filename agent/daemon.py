@@ -19,8 +19,7 @@ from agent import __version__
 from agent.control.door import ControlError, first_client, listen
 from agent.hardware.displays import Displays
 from agent.screen.proxy import Screen
-from agent.settings import Link as LinkSettings
-from agent.settings import Settings, SettingsError, load_settings
+from agent.settings import Link as LinkSettings, Settings, SettingsError, load_settings
 from agent.system import clock, logs
 from agent.system.heap import limit_arenas
 from agent.system.notify import Notifier
@@ -81,6 +80,7 @@ class Daemon:
         self._reload = reload
         self._notifier = Notifier()
         self._ending = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._runtime_dir = settings.control.socket.parent
 
@@ -89,7 +89,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ending.set)
-        loop.add_signal_handler(signal.SIGHUP, self._read_again)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
         log.info("signage-agent starts version=%s", __version__)
         living = asyncio.create_task(self._live(), name="daemon")
         ending = asyncio.create_task(self._ending.wait(), name="daemon: waits for its end")
@@ -175,6 +175,7 @@ class Daemon:
             ("health", self.health.run()),
             ("clock", clock.ClockWatch(self._clock_set).run()),
             ("control", self._serve_control()),
+            ("configuration", self._read_again_forever()),
         ):
             tasks.create_task(work, name=what)
 
@@ -218,7 +219,6 @@ class Daemon:
             if link_settings not in before:
                 self._start_link(link_settings)
         self._changed()
-        self._notifier.ready()
 
     async def _guard(self, link: Link) -> None:
         """A link that fails does not stop the others."""
@@ -245,7 +245,7 @@ class Daemon:
         from agent.control.server import ControlServer  # noqa: PLC0415
 
         self._clips = Clips(self.device, self.settings.device.state_dir / "clips")
-        server = ControlServer(self, path)
+        server = ControlServer(self, path, play_limit_bytes=self.settings.media.quota)
         try:
             await server.start(listener)
             await asyncio.get_running_loop().create_future()
@@ -264,7 +264,7 @@ class Daemon:
         command = self.settings.hardware.reboot_command
         stamp = self.settings.device.state_dir / "last-forced-reboot"
         try:
-            recent = time.time() - stamp.stat().st_mtime < 86_400  # noqa: PLR2004 - a day
+            recent = time.time() - stamp.stat().st_mtime < 86_400
         except OSError:
             recent = False
         if recent or not command or shutil.which(command[0]) is None:
@@ -272,7 +272,7 @@ class Daemon:
             return
         stamp.touch()
         log.critical("restarts the box: the hardware is held by a process that cannot be ended")
-        asyncio.get_running_loop().create_task(self._reboot(command), name="reboot")  # noqa: RUF006 - the last thing we do
+        asyncio.get_running_loop().create_task(self._reboot(command), name="reboot")
 
     @staticmethod
     async def _reboot(command: list[str]) -> None:
@@ -281,29 +281,34 @@ class Daemon:
 
     # The configuration again
 
-    def _read_again(self) -> None:
-        self._notifier.reloading()
-        try:
-            fresh = self._reload()
-        except SettingsError as error:
-            for fault in error.faults:
-                log.error("%s", fault)  # noqa: TRY400 - faults of a file
-            log.error("configuration is faulty; the old one stays in force")  # noqa: TRY400
+    async def _read_again_forever(self) -> None:
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            self._notifier.reloading()
+            try:
+                fresh = await asyncio.to_thread(self._reload)
+            except SettingsError as error:
+                for fault in error.faults:
+                    log.error("%s", fault)  # noqa: TRY400 - faults of a file
+                log.error("configuration is faulty; the old one stays in force")  # noqa: TRY400
+            else:
+                await self._take_over(fresh)
             self._notifier.ready()
-            return
-        live = {"log", "media", "links"}
-        rest_changed = fresh.model_dump(exclude=live) != self.settings.model_dump(exclude=live)
-        logs.setup(fresh.log.level)
-        if hasattr(self, "device"):
-            media = fresh.media
-            self.device.media.set_limits(quota_bytes=media.quota, reserve_bytes=media.reserve, parallel=media.parallel)
+
+    async def _take_over(self, fresh: Settings) -> None:
+        """Logging, limits of the store and links change while everything runs; the rest needs a fresh start."""
         before, self.settings = self.settings, fresh
-        log.info("configuration read again fresh_start=%s", "yes" if rest_changed else "no")
-        if rest_changed or not hasattr(self, "device"):
-            self.again = True
+        live = {"log", "media", "links"}
+        self.again = fresh.model_dump(exclude=live) != before.model_dump(exclude=live)
+        log.info("configuration read again fresh_start=%s", "yes" if self.again else "no")
+        if self.again:
             self._ending.set()
-        else:
-            self._tasks.create_task(self._restart_links(before.links, fresh.links), name="restarts links")
+            return
+        logs.setup(fresh.log.level)
+        media = fresh.media
+        self.device.media.set_limits(quota_bytes=media.quota, reserve_bytes=media.reserve, parallel=media.parallel)
+        await self._restart_links(before.links, fresh.links)
 
     # The control socket (agent.control.controlled.Controlled)
 

@@ -36,7 +36,7 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
     """The device these settings describe, its store looked through; its parts are not running yet."""
     first_output = next(iter(settings.screens.values())).output
 
-    def set_player_volume(percent: float, muted: bool) -> None:  # noqa: FBT001 - a callback
+    def set_player_volume(percent: float, muted: bool) -> None:
         for screen in screens.values():
             screen.stage.volume_percent, screen.stage.muted = percent, muted
             screen.refresh()

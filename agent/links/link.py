@@ -90,8 +90,9 @@ class Link(ABC):
     async def run(self) -> None:
         """Serves the server for ever."""
 
+    @abstractmethod
     async def save(self) -> None:
-        """Writes to disk what should outlive the agent; called when it ends."""
+        """Writes to disk what should outlive the agent; called when it ends. Raises StateError."""
 
     def playlists(self) -> list[dict[str, Any]]:
         """Its entries among the playlists of `status --json`."""

@@ -25,14 +25,13 @@ def make_link(link: settings.Link, device: Device) -> Link | None:
 
 
 def _signage(link: settings.SignageLink, device: Device, tls: ssl.SSLContext | None) -> Link:
-    sides: dict[str, str] = {link.side: link.screen} if isinstance(link.side, str) else {str(side): screen for side, screen in link.side.items()}
     return SignageLink(
         link.name,
         device,
         url=link.url,
         username=link.username,
         password=link.password.get_secret_value(),
-        sides=sides,
+        sides={str(side): screen for side, screen in link.sides.items()},
         priority=link.priority,
         spread_s=link.spread_s,
         screenshots_s=0.0 if link.screenshots == "off" else float(link.screenshots),
@@ -52,5 +51,8 @@ def _tls(link: settings.BaseLink) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context()
     if link.ca_file is not None:
-        context.load_verify_locations(link.ca_file)
+        try:
+            context.load_verify_locations(link.ca_file)
+        except OSError as error:  # an unreadable certificate, too: SSLError is an OSError
+            log.error("ca_file cannot be used, only the system's authorities count link=%s error=%s", link.name, error)  # noqa: TRY400
     return context

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +41,7 @@ class ScreenTimers:
     """Between two tries while the output does not open."""
     blamed_s: float = 60.0
     """A worker that dies this soon after an item came on has that item to blame."""
-    worker: WorkerTimers = WorkerTimers()
+    worker: WorkerTimers = field(default_factory=WorkerTimers)
 
 
 class Outputs(Protocol):
@@ -71,7 +71,7 @@ class Screen:
         outputs: Outputs,
         *,
         on_stuck: Callable[[], None] | None = None,
-        timers: ScreenTimers = ScreenTimers(),  # noqa: B008 - frozen
+        timers: ScreenTimers = ScreenTimers(),
     ) -> None:
         self.name = name
         self.stage = Stage()
@@ -287,7 +287,7 @@ class Screen:
         log.warning(
             "the player died and is started again screen=%s how=%r title=%r deaths=%d", self.name, how, shot.title, deaths
         )
-        if deaths >= 2:  # noqa: PLR2004 - design, section 1
+        if deaths >= 2:
             log.warning("set aside: it killed the player twice screen=%s title=%r", self.name, shot.title)
             self._deaths.clear()
             self.stage.failed(shot.token, self._now())

@@ -196,7 +196,12 @@ class Sequencer:
                 self._begin(now)
                 self._plan()
             return
-        while self._current.item.kind == "image" and self._running_since is not None and not self.finished and self._left_s(now) <= _SOON_S:
+        while (
+            self._current.item.kind == "image"
+            and self._running_since is not None
+            and not self.finished
+            and self._left_s(now) <= _SOON_S
+        ):
             overdue_s = max(0.0, -self._left_s(now))
             before = self._current
             self._advance(now)
@@ -258,7 +263,11 @@ class Sequencer:
     def _neighbour(self, index: int, by: int) -> int | None:
         """The nearest playable place from `index` in that direction, wrapping, `index` itself last."""
         count = len(self.playlist.items)
-        return next((i for i in ((index + by * n) % count for n in range(1, count + 1)) if self._can_play(i)), None) if count else None
+        return (
+            next((i for i in ((index + by * n) % count for n in range(1, count + 1)) if self._can_play(i)), None)
+            if count
+            else None
+        )
 
     def _follower(self, old: Playlist, index: int) -> int | None:
         """Where to go on when the item at `index` of the old list is gone: at what followed it there."""

@@ -63,7 +63,7 @@ class Worker:
         on_open: Callable[[], None] | None = None,
         on_stuck: Callable[[], None] | None = None,
         environment: Mapping[str, str] | None = None,
-        timers: WorkerTimers = WorkerTimers(),  # noqa: B008 - frozen
+        timers: WorkerTimers = WorkerTimers(),
     ) -> None:
         self.name = name
         self.pid: int | None = None

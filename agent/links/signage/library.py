@@ -145,7 +145,7 @@ class Library:
         self._stop(holding)
         self._ensure(holding.playlist, again=True)
 
-    async def lost(self, digest: str) -> None:
+    async def look_for_losses(self) -> None:
         """A file was found damaged or gone: whatever used it fetches it again."""
         for holding in list(self.holdings.values()):
             had = [media for media in holding.playlist.media if self.path_of(media)]

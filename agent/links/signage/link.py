@@ -8,7 +8,7 @@ import functools
 import logging
 import ssl
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ class SignageTimers:
     repeat_s: float = 30.0
     place_s: float = 30.0
     """At most so often is the position within an item written to disk."""
-    rest: RestTimers = RestTimers()
+    rest: RestTimers = field(default_factory=RestTimers)
 
 
 class SignageLink(Link):
@@ -76,7 +76,7 @@ class SignageLink(Link):
         screenshots_s: float = 0.0,
         screenshot_form: str = "device",
         tls: ssl.SSLContext | None = None,
-        timers: SignageTimers = SignageTimers(),  # noqa: B008 - frozen
+        timers: SignageTimers = SignageTimers(),
     ) -> None:
         super().__init__(name, spread_s=spread_s, tls=tls)
         self._device = device
@@ -254,13 +254,15 @@ class SignageLink(Link):
                 self._act(action)
         except UnknownMessageError as error:
             text = redact(str(error))
-            log.log(logging.DEBUG if text in self._unknown else logging.WARNING, "message ignored link=%s fault=%s", self.name, text)
-            if len(self._unknown) < 1_000:  # noqa: PLR2004 - against a flood of ever new faults
+            log.log(
+                logging.DEBUG if text in self._unknown else logging.WARNING, "message ignored link=%s fault=%s", self.name, text
+            )
+            if len(self._unknown) < 1_000:
                 self._unknown.add(text)
         except Exception:
             log.exception("command failed link=%s", self.name)
 
-    def _act(self, action: messages.AnyAction) -> None:  # noqa: C901, PLR0912 - one case per action of the contract
+    def _act(self, action: messages.AnyAction) -> None:
         now = self._now()
         match action:
             case messages.Play():
@@ -399,14 +401,14 @@ class SignageLink(Link):
             fetched = self._reader.screens(body, list(self._sides))
         except ValueError as error:
             raise UnavailableError(str(error)) from None
-        log.info(
-            "playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values())
-        )
+        log.info("playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values()))
         for name, playlists in fetched.items():
             await self._memory.keep_bodies(name, playlists.bodies)
         now = self._now()
         urgent_before = {i for side in self._sides.values() for i in side.urgent}
-        self._set_library(fetched, urgent_before | ({order.switch_to} if order.switch_to is not None else set()), again=order.again)
+        self._set_library(
+            fetched, urgent_before | ({order.switch_to} if order.switch_to is not None else set()), again=order.again
+        )
         for name, playlists in fetched.items():
             self._sides[name].update(playlists, now)
             self._screens[name].refresh()
@@ -439,7 +441,7 @@ class SignageLink(Link):
 
     # What the library says
 
-    def _on_report(self, holding: Holding, again: bool) -> None:  # noqa: FBT001 - a callback
+    def _on_report(self, holding: Holding, again: bool) -> None:
         self._reports.update(holding.report(), again=again)
         self._report_event.set()
         self.changed()
@@ -463,8 +465,8 @@ class SignageLink(Link):
         if not self._library.busy:
             self._orders.look_again()
 
-    def _on_lost(self, digest: str) -> None:
-        self._spawn(self._library.lost(digest), "replaces a lost file")
+    def _on_lost(self, _digest: str) -> None:
+        self._spawn(self._library.look_for_losses(), "replaces a lost file")
 
     def _on_undecodable(self, item: Item) -> None:
         """Perhaps the disk has damaged it: looked at now instead of at the next round of verification."""

@@ -46,7 +46,7 @@ def encodable(text: str) -> str:
 def to_number(value: object) -> float:
     """A number, also as a numeric string. Raises ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("not a number")
+        raise ValueError("not a number")  # noqa: TRY004 - pydantic turns ValueError into a finding
     try:
         number = float(value)
     except OverflowError:
@@ -67,7 +67,7 @@ def to_colour(value: object, default: str) -> str:
     if match is None:
         return default
     digits = match[1].upper()
-    if len(digits) == 3:  # noqa: PLR2004 - #RGB
+    if len(digits) == 3:
         digits = "".join(digit * 2 for digit in digits)
     return f"#{digits.rjust(8, 'F')}"
 
@@ -308,7 +308,7 @@ def parse(frame: str | bytes) -> AnyAction | None:
 
 def _snake(value: Any, depth: int = 0) -> Any:
     """Keys in snake_case, down to the arguments of an overlay inside `params`."""
-    if isinstance(value, dict) and depth < 3:  # noqa: PLR2004 - message, params, overlay
+    if isinstance(value, dict) and depth < 3:
         return {_CAMEL.sub("_", key).lower(): _snake(element, depth + 1) for key, element in value.items()}
     return value
 

@@ -62,7 +62,7 @@ class Orders:
                 continue
             order, self._order = self._order or Order(), None
             self._begun_at = loop.time()
-            self._retry_s = min(self._regular_s, self._retry_s * random.uniform(1.5, 2.5)) if incomplete else self._first_retry_s  # noqa: S311 - no secret
+            self._retry_s = min(self._regular_s, self._retry_s * random.uniform(1.5, 2.5)) if incomplete else self._first_retry_s
             return order
 
     async def again_after(self, order: Order, wait_s: float) -> None:

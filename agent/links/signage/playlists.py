@@ -220,12 +220,14 @@ class PlaylistReader:
                 fault = str(error)
             else:
                 continue
-            malformed.append(_file_name(str(_peek(entry, "media_name") or ""), str(_peek(entry, "media_url") or "")) or f"item {number}")
+            malformed.append(
+                _file_name(str(_peek(entry, "media_name") or ""), str(_peek(entry, "media_url") or "")) or f"item {number}"
+            )
             self._name(f"item is malformed and skipped playlist={listed.id} item={malformed[-1]!r} fault={fault}")
         media.sort(key=lambda pair: pair[0])
         config = listed.playback_config
         passes = (max(1, int(config.repeat_count)) if 1 < config.repeat_count < _MOST_TIMES else None) if config.repeat else 1
-        canvas = (int(listed.width), int(listed.height)) if 1 <= listed.width <= 32_768 and 1 <= listed.height <= 32_768 else None  # noqa: PLR2004
+        canvas = (int(listed.width), int(listed.height)) if 1 <= listed.width <= 32_768 and 1 <= listed.height <= 32_768 else None
         return ServerPlaylist(
             playlist_id=listed.id,
             name=listed.name,
@@ -269,7 +271,7 @@ class PlaylistReader:
 
     def _name(self, finding: str) -> None:
         log.log(logging.DEBUG if finding in self._named else logging.WARNING, "%s", finding)
-        if len(self._named) < 1_000:  # noqa: PLR2004 - a server that invents names must not fill the memory
+        if len(self._named) < 1_000:
             self._named.add(finding)
 
 
@@ -289,7 +291,7 @@ def _rect(layout: _Layout, listed: _List) -> tuple[float, float, float, float] |
     left, top = layout.x / listed.width, layout.y / listed.height
     right, bottom = left + layout.width / listed.width, top + layout.height / listed.height
     left, top, right, bottom = (min(1.0, max(0.0, edge)) for edge in (left, top, right, bottom))
-    if right - left < 1e-3 or bottom - top < 1e-3:  # noqa: PLR2004 - nothing of it would be on the canvas
+    if right - left < 1e-3 or bottom - top < 1e-3:
         return None
     rect = (left, top, right - left, bottom - top)
     return None if rect == (0.0, 0.0, 1.0, 1.0) else rect
@@ -312,7 +314,7 @@ def _fade_s(value: float | bool) -> float:
         number = to_number(value)
     except ValueError:
         return 0.0
-    if number > 20:  # noqa: PLR2004 - nobody fades for 20 s: milliseconds
+    if number > 20:
         number /= 1000
     return min(_LONGEST_FADE_S, max(0.0, number))
 

@@ -75,7 +75,7 @@ class SignageRest:
         link: str,
         *,
         tls: ssl.SSLContext | None = None,
-        timers: RestTimers = RestTimers(),  # noqa: B008 - frozen
+        timers: RestTimers = RestTimers(),
     ) -> None:
         parts = urlsplit(url)
         scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
@@ -179,7 +179,7 @@ class SignageRest:
             self._login_refused_at = _monotonic()
             self._login_refusal = f"login refused: {_message(body) or f'HTTP {status}'}; check username and password"
             raise RefusedError(self._login_refusal)
-        if status >= 400 or not access:  # noqa: PLR2004 - HTTP
+        if status >= 400 or not access:
             raise _trouble(status, body, "login")
         log.info("logged in link=%s", self._link)
         await self._store(Tokens(access, _text(body, "refresh"), *_lifetime(body, access)))
@@ -297,7 +297,7 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
 
 def _trouble(status: int, body: Any, what: str) -> Exception:
     text = f"{what} failed: HTTP {status}" + (f" {message}" if (message := _message(body)) else "")
-    if status < 400:  # noqa: PLR2004 - HTTP
+    if status < 400:
         text = f"{what} failed: the answer (HTTP {status}) is not what the interface promises"
     return RefusedError(text) if status in (401, 403) else UnavailableError(text)
 
@@ -361,7 +361,7 @@ def _jwt_lifetime(access: str) -> float | None:
 
 
 def _plain(path: str) -> str:
-    return path.split("?")[0]
+    return path.split("?", maxsplit=1)[0]
 
 
 def _monotonic() -> float:

@@ -204,6 +204,6 @@ class Side:
         log.info("playlist on playlist=%s name=%r side=%s", playlist.playlist_id, playlist.name, self.name)
         self.playing = playlist
         self.program.switch(playlist.with_files(self._path_of), now, at=at, paused=self._paused)
-        if (media_id is not None or index is not None) and self.program.sequencer is not None:
-            if not self.program.sequencer.jump(now, media_id=media_id, index=index):
-                log.warning("no such item on disk; the playlist begins at its first playlist=%s", playlist.playlist_id)
+        aimed = media_id is not None or index is not None
+        if aimed and self.program.sequencer is not None and not self.program.sequencer.jump(now, media_id=media_id, index=index):
+            log.warning("no such item on disk; the playlist begins at its first playlist=%s", playlist.playlist_id)
