@@ -162,7 +162,7 @@ class Daemon:
         from agent.hardware.health import Health  # noqa: PLC0415
 
         self._tasks = tasks
-        self.device = await assemble(settings, state, screens)
+        self.device = await assemble(settings, state, screens, displays)
         for link_settings in settings.links:
             self._start_link(link_settings)
         self.health = Health(state, sysfs=settings.hardware.sysfs)

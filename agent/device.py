@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.hardware.brightness import Brightness
+from agent.hardware.displays import Displays
 from agent.hardware.identity import Identity, identify
 from agent.hardware.volume import Volume
 from agent.media.store import MediaStore
@@ -32,7 +33,7 @@ class Device:
     """Files that need not survive, in memory where possible."""
 
 
-async def assemble(settings: Settings, state: State, screens: Mapping[str, Screen]) -> Device:
+async def assemble(settings: Settings, state: State, screens: Mapping[str, Screen], displays: Displays) -> Device:
     """The device these settings describe, its store looked through; its parts are not running yet."""
     first_output = next(iter(settings.screens.values())).output
 
@@ -54,7 +55,7 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
         parallel=settings.media.parallel,
     )
     await media.start()
-    return Device(
+    device = Device(
         identity=await identify(state, serial=settings.device.serial, sysfs=settings.hardware.sysfs),
         state=state,
         media=media,
@@ -62,7 +63,7 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
             state,
             card=settings.audio.card,
             control=settings.audio.control,
-            connector=lambda: first_output.removeprefix("drm:") if first_output.startswith("drm:") else "",
+            connector=lambda: displays.first(first_output),
             apply_to_player=set_player_volume,
         ),
         brightness=Brightness(
@@ -76,3 +77,15 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
         image_s=settings.playback.image_s,
         runtime_dir=settings.control.socket.parent,
     )
+
+    def set_audio_device() -> None:
+        for screen in screens.values():
+            screen.stage.audio_device = device.volume.audio_device
+            screen.refresh()
+
+    device.volume.on_change(set_audio_device)
+    displays.on_change(device.brightness.look)
+    for screen in screens.values():
+        # Some cards have a volume control only after the first sound.
+        screen.on_change(device.volume.look)
+    return device

@@ -71,6 +71,8 @@ class Scene:
     volume_percent: float = 100.0
     """The player's own volume; 100 where a mixer does the work."""
     muted: bool = False
+    audio_device: str = ""
+    """As libmpv names it; empty: its own choice."""
 
 
 @dataclass(frozen=True, slots=True)

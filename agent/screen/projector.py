@@ -150,6 +150,8 @@ class Projector:
             self._player.set("volume", scene.volume_percent)
         if scene.muted != before.muted:
             self._player.set("mute", "yes" if scene.muted else "no")
+        if scene.audio_device != before.audio_device:
+            self._player.set("audio-device", scene.audio_device or "auto")
         self._overlays.ticker(scene.ticker)
         self._overlays.dim(scene.dim_percent)
         if self._ready:
@@ -212,6 +214,9 @@ class Projector:
             if closing and not take.closing and take.shot.fade_out_s > 0:
                 take.closing = True
                 self._overlays.close(take.shot.fade_out_s)
+            elif take.closing and not closing:
+                take.closing = False
+                self._overlays.reveal(0.0)
         self._tick()
 
     def _move(self, shot: Shot) -> None:
@@ -229,7 +234,7 @@ class Projector:
     def _moved(self, task: asyncio.Task[None]) -> None:
         if self._moving is not None and self._moving[1] is task:
             self._moving = None
-            if not task.cancelled():
+            if not task.cancelled() and task.exception() is None:
                 self._reconcile()
 
     async def _load(self, shot: Shot) -> None:

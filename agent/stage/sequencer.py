@@ -169,6 +169,7 @@ class Sequencer:
 
     def shown(self, now: float) -> None:
         """It has the screen; an image's time runs again once the image is really there (`started`)."""
+        del now
         self._visible = True
 
     def hidden(self, now: float) -> None:
@@ -289,6 +290,7 @@ class Sequencer:
             self._retry_at = now + RETRY_S
 
     def _jump(self, index: int, now: float) -> None:
+        del now
         lap = self._current.lap if self._current and not self.finished else 1
         self.finished = False
         self.paused = False

@@ -35,6 +35,7 @@ class Stage:
         self.dim_percent = 0.0
         self.volume_percent = 100.0
         self.muted = False
+        self.audio_device = ""
         self._programs: list[Program] = []
         self._active: Program | None = None
         self._visible = False
@@ -118,6 +119,7 @@ class Stage:
             dim_percent=self.dim_percent,
             volume_percent=self.volume_percent,
             muted=self.muted,
+            audio_device=self.audio_device,
         )
 
     def status(self, now: float) -> StageStatus:

@@ -108,7 +108,7 @@ class Worker:
                 reading.cancel()
                 pinging.cancel()
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._end(process)))
+            await _to_the_end(asyncio.create_task(self._end(process), name=f"{self.name}: ends"))
         return f"{reason}; exit {_exit_text(process.returncode)}"
 
     def send(self, message: Any) -> None:
@@ -182,6 +182,19 @@ class Worker:
             if self._on_stuck is not None:
                 self._on_stuck()
         self.pid = None
+
+
+async def _to_the_end(task: asyncio.Task[None]) -> None:
+    """Waits for `task` however often the caller is cancelled meanwhile; then the cancellation goes on."""
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 class Channel:

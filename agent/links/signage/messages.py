@@ -35,7 +35,7 @@ def to_id(value: object) -> Id:
         return int(value)
     if isinstance(value, str) and value.isascii() and value.strip().removeprefix("-").isdecimal():
         return int(value)
-    return value
+    return encodable(value) if isinstance(value, str) else value
 
 
 def encodable(text: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from agent.links.signage.messages import Id, to_colour, to_id, to_number
+from agent.links.signage.messages import Id, encodable, to_colour, to_id, to_number
 from agent.screen.messages import Transition
 from agent.stage.playlist import Item, Playlist
 
@@ -24,14 +24,17 @@ Side = Literal["front", "back", "right", "left"]
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 _LONGEST_FADE_S = 10.0
 _DEFAULT_FADE_S = 0.5
-_MOST_TIMES = 10_000
+_MOST_TIMES = 1_000_000
 _LONGEST_IMAGE_S = 30 * 86_400.0
+_MOST_FINDINGS = 1_000
+"""A server that invents names must fill neither the memory nor the log."""
+_DEVICE_KEYS = ("sn_number", *(f"{side}_screen" for side in SIDES))
 
 
 class _Lenient(BaseModel):
     """Every field with a default falls back to it when it is null or wrongly typed; unknown keys are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=True, allow_inf_nan=False)
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -177,15 +180,17 @@ class PlaylistReader:
         """The sides asked for; one that is null or missing has no playlists. Raises ValueError if `body` is no device."""
         if isinstance(body, dict) and isinstance(body.get("data"), dict):
             body = body["data"]
-        if not isinstance(body, dict):
-            raise ValueError("the answer is not a device's screens")  # noqa: TRY004 - about data
+        if not isinstance(body, dict) or not any(key in body for key in _DEVICE_KEYS):
+            raise ValueError("the answer is not a device's screens")
         return {side: self._side(body.get(f"{side}_screen"), side) for side in sides}
 
     def side(self, bodies: list[Any], current: Id | None = None) -> SidePlaylists:
         """One side from the bodies of its playlists."""
         lists = [playlist for body in bodies if (playlist := self._playlist(body)) is not None]
-        unique = {playlist.playlist_id: playlist for playlist in reversed(lists)}
-        return SidePlaylists(tuple(reversed(unique.values())), current, tuple(bodies))
+        unique: dict[Id, ServerPlaylist] = {}
+        for playlist in lists:
+            unique.setdefault(playlist.playlist_id, playlist)
+        return SidePlaylists(tuple(unique.values()), current, tuple(bodies))
 
     def _side(self, body: Any, side: str) -> SidePlaylists:
         if body is None:
@@ -255,7 +260,7 @@ class PlaylistReader:
             path="",
             kind=kind,
             duration_s=duration_s,
-            times=int(media.n_time_play) if 1 <= media.n_time_play <= _MOST_TIMES else 1,
+            times=int(min(_MOST_TIMES, max(1, media.n_time_play))),
             rect=_rect(media.layout, listed),
             enter=enter,
             fade_in_s=fade_in_s,
@@ -270,8 +275,9 @@ class PlaylistReader:
         return Media(item, url, file_name, size, checksum)
 
     def _name(self, finding: str) -> None:
-        log.log(logging.DEBUG if finding in self._named else logging.WARNING, "%s", finding)
-        if len(self._named) < 1_000:
+        known = finding in self._named or len(self._named) >= _MOST_FINDINGS
+        log.log(logging.DEBUG if known else logging.WARNING, "%s", finding)
+        if not known:
             self._named.add(finding)
 
 
@@ -327,7 +333,7 @@ def _file_name(name: str, url: str) -> str:
             name = unquote(posixpath.basename(urlsplit(url).path))
         except ValueError:
             name = ""
-    return name[:300]
+    return encodable(name[:300])
 
 
 def _peek(body: Any, key: str) -> Any:
