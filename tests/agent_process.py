@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ class AgentProcess:
     """One box. `async with` starts it and ends it; `start`, `stop` and `kill` may be called in between, too.
 
     `tables` is TOML text put before the links; `links` are their tables. The state survives in `folder` until the test ends.
+    `command` is what the interpreter is given before `run --config ...`.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class AgentProcess:
         serial: str = "BOX-1",
         environment: Mapping[str, str] | None = None,
         level: str = "info",
+        command: Sequence[str] = ("-m", "agent"),
     ) -> None:
         self.folder = folder
         self.serial = serial
@@ -39,7 +41,9 @@ class AgentProcess:
         self.config = folder / "agent.toml"
         self.log_path = folder / "agent.log"
         self.process: asyncio.subprocess.Process | None = None
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
+        self._environment.pop("WAYLAND_DISPLAY", None)
+        self._command = command
         self.configure(links or [], tables, level)
 
     def configure(self, links: list[Mapping[str, Any]], tables: str = "", level: str = "info") -> None:
@@ -65,8 +69,8 @@ class AgentProcess:
         """Starts it; returns once its control socket answers, or at once."""
         with self.log_path.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "agent", "run", "--config", str(self.config),
-                cwd=CHECKOUT, env=self._environment, stdout=log, stderr=log,
+                sys.executable, *self._command, "run", "--config", str(self.config),
+                cwd=CHECKOUT, env=self.environment, stdout=log, stderr=log,
             )  # fmt: skip
         if wait:
             await self.until(lambda status: True)

@@ -1,8 +1,8 @@
 """The media store's download of 1 GiB against `curl | tee | md5sum`, over loopback, in turns.
 
-Prints `download vs curl|tee|md5sum: ratio=0.93 (ours 2.1 s, peer 2.25 s)`; below 1 the store is faster. Its time is that of `fetch`:
-aiohttp is loaded, the file is written, hashed, synced and recorded; the peer does not sync. A second line gives the store's memory.
-The file is served by sendfile from another process.
+Prints `download vs curl|tee|md5sum: ratio=0.93 (ours 2.1 s, peer 2.25 s)`; below 1 the store is faster. Its time is that of
+`fetch`: aiohttp is loaded, the file is written, hashed, synced and recorded; the peer does not sync. A second line gives the
+store's memory. The file is served by sendfile from another process.
 """
 
 from __future__ import annotations

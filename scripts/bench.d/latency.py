@@ -1,4 +1,4 @@
-"""From a WebSocket frame to the changed mpv property, against a bare python-mpv property change plus a bare WebSocket round trip."""
+"""From a WebSocket frame to the changed mpv property, against a bare property change plus a bare WebSocket round trip."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def measure(rounds: int) -> None:
         bare = await bare_change(made.folder, made.screen.display, path, rounds)
         trip = await round_trip(rounds)
         ipc = made.folder / "ours.sock"
-        made.agent._environment |= {"PYTHONPATH": f"{hooks}:{os.environ.get('PYTHONPATH', '')}", "BENCH_IPC": str(ipc)}
+        made.agent.environment |= {"PYTHONPATH": f"{hooks}:{os.environ.get('PYTHONPATH', '')}", "BENCH_IPC": str(ipc)}
         async with made.agent:
             await made.agent.playing("a.mp4")
             await made.server.connected(made.agent.serial)

@@ -1,4 +1,4 @@
-"""Black frames in 500 transitions of mixed media, sampled from the X screen as fast as possible; the peer is one made on purpose."""
+"""Black frames in 500 transitions of mixed media, sampled from the X screen; the peer is one made on purpose."""
 
 from __future__ import annotations
 
@@ -28,14 +28,13 @@ async def measure(transitions: int) -> None:
             begun = time.monotonic()
             shown = made.agent.log.count("on screen")
             with made.screen.sampled(made.screen.width // 2, 0, 1, made.screen.height) as samples:
-                while made.agent.log.count("on screen") - shown < transitions:
-                    await asyncio.sleep(0.5)
+                await made.agent.until(lambda _: made.agent.log.count("on screen") - shown >= transitions, transitions * 2)
             seconds = time.monotonic() - begun
             black = count_black(samples, made)
             caught = await positive_control(made)
     print(
-        f"black frames: {black} in {transitions} transitions (bar: 0); {samples.looks} looks, {samples.looks / seconds:.0f} a second;"
-        f" a black frame made on purpose was caught: {'yes' if caught else 'NO'}"
+        f"black frames: {black} in {transitions} transitions (bar: 0); {samples.looks} looks,"
+        f" {samples.looks / seconds:.0f} a second; a black frame made on purpose was caught: {'yes' if caught else 'NO'}"
     )
 
 

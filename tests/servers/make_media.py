@@ -6,8 +6,10 @@ python -m tests.servers.make_media DIRECTORY
 from __future__ import annotations
 
 import hashlib
+import ctypes
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -44,11 +46,16 @@ def make_media(directory: Path, report: Callable[[str], None] = lambda _: None) 
     if any(name in clips.CLIPS for name in missing) and shutil.which("ffmpeg") is None:
         raise RuntimeError("ffmpeg is missing: install the package of that name")
     if missing:
-        with ProcessPoolExecutor(max_workers=2) as pool:
+        with ProcessPoolExecutor(max_workers=2, initializer=_die_with_parent) as pool:
             for made in as_completed([pool.submit(_make, name, directory) for name in missing]):
                 report(made.result())
         stamp.write_text(version)
     return [directory / name for name in media_names()]
+
+
+def _die_with_parent() -> None:
+    """However the demo ends, nobody goes on drawing."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _make(name: str, directory: Path) -> str:
