@@ -42,7 +42,7 @@ class AgentProcess:
         self.log_path = folder / "agent.log"
         self.process: asyncio.subprocess.Process | None = None
         self.environment = {**os.environ, **(environment or {})}
-        self._environment.pop("WAYLAND_DISPLAY", None)
+        self.environment.pop("WAYLAND_DISPLAY", None)
         self._command = command
         self.configure(links or [], tables, level)
 

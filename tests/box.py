@@ -1,4 +1,4 @@
-"""A box without hardware: a signage link, its state, its store, volume and brightness as in the daemon, on screens that present at once."""
+"""A box without hardware: a signage link with everything it needs, as in the daemon, on screens that present at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agent.device import Device
 from agent.hardware.brightness import Brightness
 from agent.hardware.identity import Identity
 from agent.hardware.mixer import Mixer, MixerError
-from agent.hardware.mixer_messages import Opened, Reading
+from agent.hardware.mixer_messages import Reading
 from agent.hardware.volume import Volume
 from agent.links.signage.link import SignageLink, SignageTimers
 from agent.links.signage.rest import RestTimers
@@ -41,7 +41,7 @@ QUICK_STORE = Timers(response_s=5.0, stall_s=5.0, tries=2, mismatch_tries=2, ret
 async def until(condition: Callable[[], object], what: str = "") -> None:
     """Returns as soon as `condition` holds; fails after a generous deadline."""
     deadline = time.monotonic() + DEADLINE_S
-    while not condition():  # noqa: ASYNC110 - what is waited for happens in many places
+    while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {DEADLINE_S:g} s: {what or condition}")
         await asyncio.sleep(0.003)
@@ -148,19 +148,11 @@ class _Outputs:
         pass
 
 
-class _NoMixer:
-    """Stands in for the mixer's worker process on a box without a card: the player does the work."""
-
-    opened: Opened | None = None
-
-    async def run(self) -> None:
-        await asyncio.get_running_loop().create_future()
+class _NoMixer(Mixer):
+    """A box without a card, found out without a worker process: the player does the work."""
 
     async def open(self, card: str, control: str, connector: str) -> Reading:
         raise MixerError("no card")
-
-    def drop(self) -> None:
-        pass
 
 
 class CountingLink(SignageLink):
@@ -228,7 +220,7 @@ class Box:
     @property
     def files(self) -> list[Path]:
         """The complete files in the store."""
-        return [path for path in (self.directory / "media").iterdir() if path.is_file() and not path.name.endswith((".part", ".note"))]
+        return [path for path in (self.directory / "media").iterdir() if path.is_file() and ".part" not in path.name]
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -252,7 +244,7 @@ class Box:
         for screen in self.screens.values():
             screen.open()
         self.volume = Volume(self.state, apply_to_player=lambda percent, _muted: self.volumes.append(percent))
-        self.volume._mixer = cast("Mixer", _NoMixer())
+        self.volume._mixer = _NoMixer(on_change=lambda _reading: None, on_lost=lambda _error: None)
         self.brightness = Brightness(self.state, backend="software", apply_to_screens=self.dims.append)
         device = Device(
             identity=Identity(self.serial, "B827EB000001", "B8:27:EB:00:00:01", "Acme", "Sign 1", "Acme Ltd", "Debian 12"),
@@ -269,7 +261,12 @@ class Box:
         self.link = CountingLink("main", device, sides=self.sides, timers=self.timers, **{**options, **self.link_options})
         parts = (self.volume, self.brightness, self.media, self.link)
         self._tasks = [asyncio.create_task(part.run(), name=f"box: {type(part).__name__}") for part in parts]
-        await asyncio.wait_for(asyncio.gather(self.volume.started(), self.brightness.started()), DEADLINE_S)
+        started = asyncio.gather(self.volume.started(), self.brightness.started())
+        await asyncio.wait({started, *self._tasks}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            started.cancel()
+            await self.stop(orderly=False)
+            raise AssertionError("volume or brightness did not start")
 
     async def stop(self, *, orderly: bool = True) -> None:
         """Ends it as SIGTERM does, or, not `orderly`, without a last word to the disk. What broke off is raised."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import numpy
+import numpy as np
 from PIL import Image
 from Xlib import X, display as xdisplay
 
@@ -31,7 +31,7 @@ class Samples(list[tuple[float, bytes]]):
 
     def darkest(self) -> int:
         """The brightness, 0-255, of the darkest pixel that was ever seen."""
-        return min(int(numpy.frombuffer(data, numpy.uint8).reshape(-1, 4)[:, :3].max(1).min()) for _, data in self)
+        return min(int(np.frombuffer(data, np.uint8).reshape(-1, 4)[:, :3].max(1).min()) for _, data in self)
 
 
 class XServer:
@@ -135,7 +135,7 @@ class XServer:
 
     @contextlib.contextmanager
     def sampled(self, x: int, y: int, width: int, height: int) -> Iterator[Samples]:
-        """Looks at a part of the screen as often as possible while the block runs."""
+        """Looks at a part of the screen several hundred times a second while the block runs."""
         connection = xdisplay.Display(self.display)
         root = connection.screen().root
         samples = Samples()
@@ -147,6 +147,8 @@ class XServer:
                 samples.looks += 1
                 if not samples or samples[-1][1] != data:
                     samples.append((time.monotonic(), data))
+                # Faster than any screen, and the one who draws has to get its turn, too.
+                time.sleep(0.001)
 
         thread = threading.Thread(target=look, name="samples the screen")
         thread.start()

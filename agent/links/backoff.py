@@ -31,7 +31,9 @@ class Backoff:
             return self._uniform(0, self._spread_s)
         return self._uniform(0, min(LONGEST_S, FIRST_S * 2 ** min(self._failures - 2, 10)))
 
-    def lived(self, seconds: float) -> None:
-        """A connection has ended after so many seconds; only a stable one makes the next attempt a quick one."""
-        if seconds >= STABLE_S:
-            self._failures = 0
+    def lived(self, seconds: float) -> bool:
+        """A connection has ended after so many seconds; only a stable one (True) makes the next attempt a quick one."""
+        if seconds < STABLE_S:
+            return False
+        self._failures = 0
+        return True

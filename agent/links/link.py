@@ -144,7 +144,8 @@ class Link(ABC):
                 log.exception("connection broke off link=%s", self.name)
                 error = f"internal error: {type(fault).__name__}"
             lived_s = 0.0 if connected_at is None else loop.time() - connected_at
-            self._backoff.lived(lived_s)
+            if self._backoff.lived(lived_s):
+                renewed = False
             if refused and not renewed:
                 renewed = await self._renew()
                 if renewed:
@@ -159,7 +160,7 @@ class Link(ABC):
 
     def _connect(self, address: Address) -> connect:
         secure = address.url.startswith("wss:")
-        return connect(
+        return _Connect(
             address.url,
             additional_headers=dict(address.headers),
             compression=None,
@@ -169,6 +170,7 @@ class Link(ABC):
             ping_timeout=self.limits.pong_s,
             close_timeout=self.limits.close_s,
             ssl=self._tls if secure else None,
+            proxy=None,
         )
 
     async def _renew(self) -> bool:
@@ -207,6 +209,13 @@ class Link(ABC):
         """Tells the listeners."""
         for listener in self._listeners:
             listener()
+
+
+class _Connect(connect):
+    """Follows no redirect: the credentials in the address are for this server alone."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
 
 
 def _words(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
@@ -150,15 +151,18 @@ def space(directory: Path) -> tuple[int, int]:
 
 
 class Reading:
-    """A file being hashed block by block. Reads past the page cache afterwards, so that playback keeps it."""
+    """A file being hashed block by block. Drops from the page cache what it has read, so that playback keeps its share."""
 
     def __init__(self, path: Path, algorithm: str) -> None:
+        self._path = path
         self._hasher = new_hasher(algorithm)
-        self._file = path.open("rb", buffering=0)
+        self._file: FileIO | None = None
         self._done = 0
 
     def step(self) -> int:
         """Hashes the next block; its length, 0 at the end. Raises OSError."""
+        if self._file is None:
+            self._file = self._path.open("rb", buffering=0)
         block = self._file.read(BLOCK_BYTES)
         if block:
             self._hasher.update(block)
@@ -168,8 +172,9 @@ class Reading:
         return len(block)
 
     def close(self) -> None:
-        """Lets go of the file."""
-        self._file.close()
+        """Lets go of the file; not while a step runs."""
+        if self._file is not None:
+            self._file.close()
 
     def hexdigest(self) -> str:
         """Of what was read so far."""
@@ -179,17 +184,16 @@ class Reading:
 def matches(path: Path, digest: str) -> bool:
     """Whether the file has `digest`; False also if it is gone or unreadable. Raises OSError if nobody can tell."""
     algorithm, _, expected = digest.partition(":")
+    reading = Reading(path, algorithm)
     try:
-        reading = Reading(path, algorithm)
-        try:
-            while reading.step():
-                pass
-        finally:
-            reading.close()
+        while reading.step():
+            pass
     except OSError as error:
         if is_loss(error):
             return False
         raise
+    finally:
+        reading.close()
     return reading.hexdigest() == expected
 
 

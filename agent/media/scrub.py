@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.media.files import Reading, is_loss
 from agent.media.wants import Timers
+from agent.media.writer import completed
 
 
 class Scrubber:
@@ -21,15 +22,14 @@ class Scrubber:
         """Whether the file still has `digest`; False also if it is gone. Raises OSError if nobody can tell."""
         loop = asyncio.get_running_loop()
         algorithm, _, expected = digest.partition(":")
+        reading = Reading(path, algorithm)
         try:
-            reading = await loop.run_in_executor(self._pool, Reading, path, algorithm)
-            try:
-                while size := await loop.run_in_executor(self._pool, reading.step):  # noqa: ASYNC110 - the sleep is the rate limit
-                    await asyncio.sleep(size / self._timers.verify_bytes_s)
-            finally:
-                reading.close()
+            while size := await completed(loop.run_in_executor(self._pool, reading.step)):
+                await asyncio.sleep(size / self._timers.verify_bytes_s)
         except OSError as error:
             if is_loss(error):
                 return False
             raise
+        finally:
+            reading.close()
         return reading.hexdigest() == expected

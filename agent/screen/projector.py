@@ -11,7 +11,7 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.screen import compat, decoders
@@ -21,12 +21,12 @@ from agent.screen.files import Files, Source, UnplayableError
 from agent.screen.geometry import Screen
 from agent.screen.messages import Ended, Failed, Notice, Progress, Ready, Scene, Shot, Started
 from agent.screen.overlays import SCRIPT, Overlays
-from agent.screen.player import EndReached, Event, FileEnded, FileStarted, FrameShown, Gone, Player, Resized, Said
+from agent.screen.player import Event, Gone, Player, Resized, Said
+from agent.screen.reel import BLANK, Reel, ReelEvents, Take
 
 log = logging.getLogger(__name__)
 
 IDLE = -1
-BLANK = -2
 PROGRESS_S = 1.0
 _FACTS = ("duration", "hwdec-current", "current-vo", "vo-configured", "osd-width", "osd-height")
 _NOTHING = Scene()
@@ -49,25 +49,6 @@ class Look:
     margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     nearest: bool = False
     background: str = "#000000"
-
-
-@dataclass(slots=True, eq=False)
-class Take:
-    """A shot that was given to the player."""
-
-    shot: Shot
-    source: Source
-    entry: int = 0
-    shown: bool = False
-    announced: bool = False
-    ended: bool = False
-    closing: bool = False
-    deadline: asyncio.TimerHandle | None = field(default=None, repr=False)
-
-    @property
-    def timed(self) -> bool:
-        """Whether it comes to an end by itself."""
-        return self.shot.kind == "video" and not self.shot.loop
 
 
 class Projector:
@@ -106,11 +87,10 @@ class Projector:
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._scene = _NOTHING
         self._look = Look()
-        self._target = self._blank()
-        self._queued: Take | None = None
-        self._takes: dict[int, Take] = {}
-        self._current = 0
+        events = ReelEvents(self._shown, self._ended, self._left_behind, self._late, self._broken)
+        self._reel = Reel(self._player, first_frame_s, _blank(), events)
         self._ready = False
+        self._opening: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._moving: tuple[int, asyncio.Task[None]] | None = None
         self._preparing: tuple[int, asyncio.Task[None]] | None = None
         self._failed: collections.deque[int] = collections.deque(maxlen=256)
@@ -132,10 +112,12 @@ class Projector:
         async with asyncio.TaskGroup() as group:
             self._group = group
             self._apply_look(self._look)
-            self._give(self._target, "replace")
+            self._reel.play(self._reel.present)
             try:
                 async with asyncio.timeout(open_s):
-                    await self._opened()
+                    await asyncio.wait({self._opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
+                    if self._over.done():
+                        self._over.result()
             except TimeoutError:
                 raise OutputLostError(self._cause("the output did not open in time")) from None
             self._reconcile()
@@ -189,22 +171,22 @@ class Projector:
         if not self._ready:
             return
         shot = self._wanted()
+        follower = self._reel.follower
         if shot is not None:
-            moving = self._moving[0] if self._moving else None
-            if shot.token == self._target.shot.token:
-                if moving is not None:
-                    self._stop_moving()
-            elif self._queued is not None and self._queued.shot.token == shot.token and self._look_of(self._queued) == self._look:
+            if shot.token == self._reel.present.shot.token:
                 self._stop_moving()
-                self._advance()
-            elif moving != shot.token:
+            elif follower is not None and follower.shot.token == shot.token and self._look_of(follower) == self._look:
+                self._stop_moving()
+                self._stop_preparing()
+                self._reel.advance()
+            elif self._moving is None or self._moving[0] != shot.token:
                 self._move(shot)
         self._adjust()
         self._look_ahead()
 
     def _adjust(self) -> None:
         """What changes on the shown picture itself."""
-        take = self._target
+        take = self._reel.present
         if self._moving is None:
             look = self._look_of(take)
             if look != self._look:
@@ -225,7 +207,7 @@ class Projector:
         self._stop_moving()
         self._stop_preparing()
         if shot.token == BLANK:
-            self._show_blank()
+            self._play(_blank())
             return
         task = self._group.create_task(self._load(shot), name=f"loads shot {shot.token}")
         self._moving = (shot.token, task)
@@ -250,48 +232,32 @@ class Projector:
         elif not self._shut and (look != self._look or shot.enter == "slide"):
             await self._curtain.draw(self._look.background, self._scene.dim_percent, self._screen, self._overlays.bar)
         self._apply_look(look)
-        self._give(take, "replace")
-        self._retarget(take)
+        self._play(take)
+
+    def _play(self, take: Take) -> None:
+        self._reel.play(take)
+        self._tick()
 
     @property
     def _shut(self) -> bool:
         """Whether a fade hides the old picture."""
-        return self._overlays.shut or (self._target.ended and self._target.shot.fade_out_s > 0)
-
-    def _show_blank(self) -> None:
-        take = self._blank()
-        self._give(take, "replace")
-        self._retarget(take)
-
-    def _retarget(self, take: Take) -> None:
-        self._target = take
-        self._queued = None
-        self._tick()
-
-    def _advance(self) -> None:
-        assert self._queued is not None
-        take, self._queued = self._queued, None
-        self._player.post("playlist-next", "weak")
-        self._target = take
-        self._watch(take)
-        self._stop_preparing()
-        self._tick()
+        old = self._reel.present
+        return self._overlays.shut or (old.ended and old.shot.fade_out_s > 0)
 
     # What comes next
 
     def _look_ahead(self) -> None:
-        scene, target, upcoming = self._scene, self._target, self._scene.upcoming
-        on_it = scene.shot is not None and target.shot.token == scene.shot.token and self._moving is None
-        if self._queued is not None and not (on_it and upcoming is not None and upcoming.token == self._queued.shot.token):
-            self._player.post("playlist-clear")
-            self._queued = None
-        if upcoming is None or not on_it or upcoming.token in self._failed or upcoming.token == target.shot.token:
+        scene, present, upcoming = self._scene, self._reel.present, self._scene.upcoming
+        on_it = scene.shot is not None and present.shot.token == scene.shot.token and self._moving is None
+        follower = self._reel.follower
+        if follower is not None and not (on_it and upcoming is not None and upcoming.token == follower.shot.token):
+            self._reel.withdraw()
+        if upcoming is None or not on_it or upcoming.token in self._failed or upcoming.token == present.shot.token:
             self._stop_preparing()
-            return
-        if target.ended:
-            self._left.append(target.shot.token)
+        elif present.ended:
+            self._left.append(present.shot.token)
             self._move(upcoming)
-        elif self._queued is None and (self._preparing is None or self._preparing[0] != upcoming.token):
+        elif self._reel.follower is None and (self._preparing is None or self._preparing[0] != upcoming.token):
             self._stop_preparing()
             assert self._group is not None
             task = self._group.create_task(self._prepare(upcoming), name=f"prepares shot {upcoming.token}")
@@ -305,10 +271,9 @@ class Projector:
             return
         take = Take(shot, source)
         flows = shot.enter != "slide" and shot.fade_in_s <= 0 and self._look_of(take) == self._look
-        target = self._target
-        if flows and target.shown and not target.ended and self._queued is None and self._moving is None:
-            self._queued = take
-            self._give(take, "append")
+        present = self._reel.present
+        if flows and present.shown and not present.ended and self._reel.follower is None and self._moving is None:
+            self._reel.append(take)
 
     def _stop_moving(self) -> None:
         if self._moving is not None:
@@ -321,97 +286,40 @@ class Projector:
             self._preparing[1].cancel()
             self._preparing = None
 
-    # The player
-
-    def _give(self, take: Take, mode: str) -> None:
-        source, shot = take.source, take.shot
-        options = {"hwdec": source.hwdec}
-        if source.container:
-            options["demuxer-lavf-format"] = source.container
-        if shot.kind == "image" or shot.loop:
-            options["loop-file"] = "inf"
-        elif shot.start_s > 0:
-            options["start"] = f"+{shot.start_s:.3f}"
-        if source.shrink is not None:
-            options["vf"] = "lavfi=[scale={}:{}]".format(*source.shrink)
-
-        def entered(entry: int) -> None:
-            take.entry = entry
-            self._takes[entry] = take
-            for old in list(self._takes)[:-16]:
-                del self._takes[old]
-
-        self._player.load(source.path, mode, options, entered)
-        if mode == "replace":
-            self._watch(take)
-
-    def _watch(self, take: Take) -> None:
-        if not self._ready:
-            return
-        if take.deadline is not None:
-            take.deadline.cancel()
-        take.deadline = asyncio.get_running_loop().call_later(self._first_frame_s, self._late, take)
-
-    def _late(self, take: Take) -> None:
-        if take.shown or take is not self._target:
-            return
-        if take.source.hwdec != "no":
-            self._say(Notice("warning", f"no picture in time, trying without hwdec={take.source.hwdec} file={take.shot.path}"))
-            source = take.source
-            again = Take(take.shot, replace(source, hwdec="no"))
-            self._give(again, "replace")
-            self._retarget(again)
-        else:
-            self._drop(take, f"no picture within {self._first_frame_s:g} s")
-
-    def _drop(self, take: Take, reason: str) -> None:
-        """A file that passed the look at it but is not shown after all: the background colour stands."""
-        if take.shot.token == BLANK:
-            self._end(self._cause(f"the blank picture cannot be shown: {reason}"))
-            return
-        self.refuse(take.shot.token, reason)
-        self._show_blank()
-        self._reconcile()
+    # What the player says
 
     def _on_event(self, event: Event) -> None:
         match event:
-            case FileStarted(entry):
-                self._started(entry)
-            case FrameShown():
-                take = self._takes.get(self._current)
-                if take is not None and not take.shown:
-                    self._shown(take)
-            case FileEnded(entry, natural, error):
-                take = self._takes.pop(entry, None)
-                if take is not None:
-                    self._file_ended(take, natural=natural, error=error)
-            case EndReached():
-                take = self._target
-                if take.shown and take.timed and self._queued is None:
-                    self._ended(take)
             case Resized(width, height):
                 self._resized(width, height)
             case Said(words):
                 self._overlays.heard(words)
             case Gone():
                 self._end(self._cause("the player has ended"))
+            case _:
+                self._reel.handle(event)
 
-    def _started(self, entry: int) -> None:
-        self._current = entry
-        take = self._takes.get(entry)
-        if take is None or take is self._target or not self._ready:
-            return
-        # The player went on to a follower that was being withdrawn at that moment.
-        self._left.append(self._target.shot.token)
-        self._target = take
-        self._watch(take)
+    def _left_behind(self, take: Take) -> None:
+        self._left.append(take.shot.token)
+
+    def _late(self, take: Take) -> None:
+        hwdec = take.source.hwdec
+        if hwdec == "no":
+            self._broken(take, f"no picture within {self._first_frame_s:g} s")
+        else:
+            self._say(Notice("warning", f"no picture in time, trying without hwdec={hwdec} file={take.shot.path}"))
+            self._play(Take(take.shot, replace(take.source, hwdec="no")))
+
+    def _broken(self, take: Take, reason: str) -> None:
+        """A file that passed the look at it but is not shown after all: the background colour stands."""
+        if take.shot.token == BLANK:
+            self._end(self._cause(f"the output does not open: {reason}"))
+        else:
+            self.refuse(take.shot.token, reason)
+            self._play(_blank())
+            self._reconcile()
 
     def _shown(self, take: Take) -> None:
-        take.shown = True
-        if take.deadline is not None:
-            take.deadline.cancel()
-        if take is not self._target:
-            return
         shot = take.shot
         self._overlays.reveal(shot.fade_in_s, shot.fade_out_s if take.timed else 0.0)
         if self._curtain.drawn:
@@ -441,29 +349,7 @@ class Projector:
                 self._say(Ended(take.shot.token))
         self._reconcile()
 
-    def _file_ended(self, take: Take, *, natural: bool, error: str) -> None:
-        if take.deadline is not None:
-            take.deadline.cancel()
-        if take is not self._target:
-            return
-        if error or (natural and not take.shown):
-            if not self._ready:
-                self._end(self._cause(f"the output does not open: {error}"))
-            else:
-                self._drop(take, f"cannot be played: {error or 'no picture'}")
-        elif natural and self._queued is not None:
-            follower, self._queued = self._queued, None
-            self._left.append(take.shot.token)
-            self._target = follower
-            self._watch(follower)
-            self._ended(take)
-        elif natural:
-            self._ended(take)
-
     def _ended(self, take: Take) -> None:
-        if take.ended:
-            return
-        take.ended = True
         if take.announced and take.shot.token >= 0:
             self._say(Ended(take.shot.token))
         self._tick()
@@ -473,7 +359,7 @@ class Projector:
 
     def _tick(self) -> None:
         """Says Progress once a second while, and only while, a video plays."""
-        take = self._target
+        take = self._reel.present
         playing = take.shown and take.timed and not take.ended and not self._scene.paused
         if not playing and self._progress is not None:
             self._progress.cancel()
@@ -483,10 +369,10 @@ class Projector:
 
     def _say_progress(self) -> None:
         self._progress = None
-        take = self._target
+        take = self._reel.present
 
         def told(text: Any) -> None:
-            if text and take is self._target and take.announced and not take.ended:
+            if text and take is self._reel.present and take.announced and not take.ended:
                 self._say(Progress(take.shot.token, float(text)))
 
         self._player.post("expand-text", "${=time-pos:}", then=told)
@@ -515,16 +401,6 @@ class Projector:
         if self._ready:
             self._reconcile()
 
-    def _blank(self) -> Take:
-        return Take(Shot(BLANK, "", "image"), Source(_BLANK_FILE, "png", 16, 16))
-
-    async def _opened(self) -> None:
-        while not self._ready:
-            self._opening = asyncio.get_running_loop().create_future()
-            done, _ = await asyncio.wait({self._opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
-            for future in done:
-                future.result()
-
     def _first(self, vo: str, configured: str, width: str, height: str) -> None:
         if vo != self._vo or configured != "yes":
             self._end(self._cause(f"the output does not present: vo={vo or 'none'}"))
@@ -542,3 +418,7 @@ class Projector:
     def _end(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_exception(OutputLostError(reason))
+
+
+def _blank() -> Take:
+    return Take(Shot(BLANK, "", "image"), Source(_BLANK_FILE, "png", 16, 16))

@@ -15,7 +15,9 @@ _HIDDEN = "[hidden]"
 _SECRETS_KEPT = 256
 _PATTERNS = (
     re.compile(r"""(?i)((?:token|key|access|refresh|password|signature|secret|sessionid)=)[^&\s"'<>]+"""),
-    re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:bearer |token )?)[A-Za-z0-9._~+/=-]{16,}"""),
+    re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:basic |bearer |token )?)[A-Za-z0-9._~+/=-]{16,}"""),
+    re.compile(r"""(?i)(["'](?:token|access|refresh|password|secret|authorization|cookie)["']\s*:\s*["'])[^"']+"""),
+    re.compile(r"""(://[^/\s:@"']*:)[^/\s@"']+(?=@)"""),
 )
 
 _secrets: OrderedDict[str, None] = OrderedDict()
@@ -36,7 +38,7 @@ def hide(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """`text` without secrets: the ones known to `hide`, and whatever looks like a credential in a URL or a header."""
+    """`text` without secrets: the ones known to `hide`, and whatever looks like a credential in a URL, a header or a body."""
     for secret in sorted(_secrets, key=len, reverse=True):
         if secret in text:
             text = text.replace(secret, _HIDDEN)

@@ -17,6 +17,8 @@ class Notifier:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) if self._address else None
+        if self._socket is not None:
+            self._socket.setblocking(False)
         self._last_status = ""
         self.watchdog_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
         """The watchdog's deadline in seconds; 0: there is none."""

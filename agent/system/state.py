@@ -39,7 +39,10 @@ class State:
 
     @classmethod
     async def open(cls, path: Path) -> Self:
-        """Opens or creates the file (mode 0600). A corrupt file is put aside under another name and a new one begun."""
+        """Opens or creates the file (mode 0600). A corrupt file is put aside under another name and a new one begun.
+
+        Raises StateError.
+        """
         state = cls(path)
         await state._call(state._open)
         return state
@@ -90,12 +93,14 @@ class State:
         self._thread.shutdown()
 
     async def _call(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, function))
 
     def _open(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connect()
+        except OSError as error:
+            raise StateError(f"state cannot be opened: path={self.path} error={error}") from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise StateError(f"state cannot be opened: path={self.path} error={error}") from error

@@ -54,7 +54,7 @@ def decode(line: bytes, expected: tuple[type, ...]) -> tuple[Any, int | None]:
     """
     try:
         body = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireError(f"not JSON: {error}") from None
     if not isinstance(body, dict):
         raise WireError("not an object")
@@ -121,7 +121,10 @@ def _value(hint: Any, value: Any, place: str) -> Any:
             raise WireError(f"{place}: not an object")
         return _build(typing.cast("type", hint), value, place)
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise WireError(f"{place}: too large a number") from None
     if type(value) is not hint:
         raise WireError(f"{place}: {type(value).__name__} instead of {getattr(hint, '__name__', hint)}")
     return value

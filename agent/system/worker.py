@@ -136,22 +136,31 @@ class Worker:
 
     async def _read(self, reader: asyncio.StreamReader) -> str:
         with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
+            while line := await _readline(reader):
                 try:
                     message, request_id = decode(line, self._expected)
                 except WireError as error:
                     log.warning("worker said something unknown name=%s error=%s", self.name, error)
                     continue
-                if request_id is None:
-                    self._on_message(message)
-                elif (answer := self._answers.get(request_id)) is not None and not answer.done():
-                    answer.set_result(message)
+                self._take(message, request_id)
         return "ended"
+
+    def _take(self, message: Any, request_id: int | None) -> None:
+        if request_id is not None:
+            answer = self._answers.get(request_id)
+            if answer is not None and not answer.done() and isinstance(message, Done):
+                answer.set_result(message)
+            return
+        try:
+            self._on_message(message)
+        except Exception:
+            log.exception("message of a worker could not be handled name=%s type=%s", self.name, type(message).__name__)
 
     async def _ping(self) -> str:
         lost = 0
         while lost < self._timers.pings_lost:
-            await asyncio.sleep(self._timers.ping_s)
+            if not lost:
+                await asyncio.sleep(self._timers.ping_s)
             try:
                 await self.request(Ping(), self._timers.ping_s)
                 lost = 0
@@ -214,7 +223,7 @@ class Channel:
     async def messages(self) -> AsyncIterator[tuple[Any, int | None]]:
         """Each message with the id to answer under (None: no answer wanted); ends when the daemon is gone."""
         with contextlib.suppress(ConnectionError):
-            while line := await self._reader.readline():
+            while line := await _readline(self._reader):
                 try:
                     yield decode(line, self._expected)
                 except WireError as error:
@@ -244,6 +253,15 @@ def die_with_parent() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+
+
+async def _readline(reader: asyncio.StreamReader) -> bytes:
+    """The next line; nothing at the end, and after a line so long that what follows cannot be trusted either."""
+    try:
+        return await reader.readline()
+    except ValueError:
+        log.warning("a line is too long; the channel is given up limit_bytes=%d", MAX_LINE_BYTES)
+        return b""
 
 
 def _exit_text(code: int | None) -> str:

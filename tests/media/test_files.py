@@ -53,7 +53,7 @@ def test_listing(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (now - age_s, now - age_s))
     (tmp_path / f"md5-{MD5[1:]}1").mkdir()
     listing = files.list_directory(tmp_path, now=now, part_age_s=100)
-    assert listing.files == {f"md5:{MD5}": files.Stamp(5, 1_000_000_000)}
+    assert listing.files == {f"md5:{MD5}": files.Stamp(5, 1_000_000_000_000)}
     assert listing.parts == {f"sha256-{SHA256}.part": 5, f"url-{SHA256}.part": 5}
     assert listing.derived_bytes == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == [

@@ -82,9 +82,10 @@ async def test_disk_error(tmp_path: Path) -> None:
     (tmp_path / "a.part").symlink_to("/dev/full")
     writer = Writer(tmp_path / "a.part", "md5")
     await writer.open()
+    for _ in range(10):
+        writer.put(BODY)
     with pytest.raises(FetchError, match="storage full") as caught:
-        for _ in range(10):
-            await writer.write(BODY)
+        await writer.write(BODY)
     assert caught.value.cause == "storage"
     assert await writer.close() is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy
+import numpy as np
 
 from agent.screen.curtain import _beside
 from agent.screen.geometry import Rect
@@ -40,7 +40,7 @@ async def test_a_change_of_place_is_not_seen(stand: Stand, media: Media) -> None
 
 
 async def test_slide(stand: Stand, media: Media) -> None:
-    """The old picture moves out to the left in about half a second, the new one is behind it; the ticker neither moves nor doubles."""
+    """The old picture moves out to the left in about half a second, the new one is behind it; the ticker stays as it is."""
     worker = await stand.worker()
     server = stand.server
     text = Ticker("Ticker", motion="static", font_size_px=40, background="#FF000080", color="#FFFFFF00")
@@ -51,7 +51,7 @@ async def test_slide(stand: Stand, media: Media) -> None:
         await server.shows((5, 300), (0, 204, 0))
     edges = []
     for at, data in samples:
-        row = numpy.frombuffer(data, numpy.uint8).reshape(-1, 4)
+        row = np.frombuffer(data, np.uint8).reshape(-1, 4)
         edges.append((at, int((row[:, 2] > 128).sum())))
         assert row[:, :3].max(1).min() > 180, "no gap between the two"
     widths = [width for _, width in edges]
@@ -73,8 +73,8 @@ async def test_slide_on_a_turned_screen(stand: Stand, media: Media) -> None:
         await asyncio.sleep(0.7)
     tops = []
     for _, data in samples:
-        column = numpy.frombuffer(data, numpy.uint8).reshape(-1, 4)
-        (blue,) = numpy.nonzero(column[:, 0] > 200)
+        column = np.frombuffer(data, np.uint8).reshape(-1, 4)
+        (blue,) = np.nonzero(column[:, 0] > 200)
         if len(blue):
             tops.append(int(blue.max()))
     assert len(set(tops)) > 3

@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from pathlib import Path
+from typing import Any
 
-from agent.screen.messages import Ended, Failed, Progress, Started
+import pytest
+
+from agent.screen.decoders import SOFTWARE
+from agent.screen.files import Files, Source
+from agent.screen.messages import Ended, Failed, Notice, Progress, Ready, Scene, Shot, Started
+from agent.screen.projector import Projector
 from tests.display import near
 from tests.screen.conftest import BLUE, GREEN, RED, Media, Stand
 
@@ -47,15 +53,18 @@ async def test_a_video_flows_into_the_next_and_its_last_frame_stands(stand: Stan
     assert near(stand.server.pixel(*CENTRE), RED), "a scene from before the end brings the ended shot back"
 
 
-async def test_no_black_frame_in_fifty_transitions(stand: Stand, media: Media) -> None:
+@pytest.mark.parametrize("transitions", [50, pytest.param(500, marks=pytest.mark.long)])
+async def test_no_black_frame(stand: Stand, media: Media, transitions: int) -> None:
     """Images and videos of many sizes, by their natural end and by command, in changing places: never black, not for a moment."""
     worker = await stand.worker()
     files = [media.red_png, media.yellow_mp4, media.green_jpg, media.blue_webm, media.green_mp4, media.blue_webp]
     places = [None, None, None, (0.25, 0.25, 0.5, 0.5), (0.0, 0.0, 1.0, 0.5)]
     order = zip(itertools.cycle(files), itertools.cycle(places), strict=False)
     await worker.show(worker.shot(media.red_png), background=BACKGROUND)
-    with stand.server.sampled(640, 0, 1, 720) as samples:
-        for number, (file, place) in enumerate(itertools.islice(order, 50)):
+    await stand.server.shows(CENTRE, RED)
+    await asyncio.sleep(0.1)
+    with stand.server.sampled(640, 4, 1, 712) as samples:
+        for number, (file, place) in enumerate(itertools.islice(order, transitions)):
             shot = worker.shot(file, rect=place)
             current = worker.scene.shot
             assert current is not None
@@ -163,7 +172,8 @@ async def test_a_failure_leaves_the_old_picture(stand: Stand, media: Media, tmp_
     (tmp_path / "cut.png").write_bytes(media.red_png.read_bytes()[:60])
     (tmp_path / "empty.png").write_bytes(b"")
     missing = tmp_path / "missing.mp4"
-    for path in (*sorted(tmp_path.iterdir()), missing, tmp_path, "/dev/zero", "relative.png"):
+    paths: list[Path | str] = [*sorted(tmp_path.iterdir()), missing, tmp_path, "/dev/zero", "relative.png"]
+    for path in paths:
         shot = worker.shot(path)
         worker.put(shot=shot)
         failed = await worker.says(Failed, shot.token)
@@ -245,3 +255,64 @@ async def test_rotation(stand: Stand, tmp_path: Path) -> None:
         await stand.server.shows(away, (0, 0, 0))
         assert not near(stand.server.pixel(*point), (0, 0, 0)), rotate
         await worker.close()
+
+
+class Trusting(Files):
+    """Takes every file for a video that a hardware decoder should decode."""
+
+    async def prepare(self, shot: Shot) -> Source:
+        """Without looking."""
+        return Source(shot.path, "h264", 64, 64, hwdec="v4l2m2m-copy")
+
+
+async def shown_by_a_trusting_projector(shot: Shot, first_frame_s: float, kind: type) -> list[Any]:
+    """What is said about a shot, until a message of this kind comes; without any screen."""
+    said: list[Any] = []
+    news = asyncio.Event()
+
+    def say(message: Any) -> None:
+        said.append(message)
+        news.set()
+
+    projector = Projector(
+        output_options={"vo": "null", "ao": "null"},
+        vo="null",
+        null_size=(64, 64),
+        rotate=0,
+        files=Trusting(SOFTWARE, "auto", 10),
+        idle_image="",
+        first_frame_s=first_frame_s,
+        say=say,
+    )
+    projector.apply(Scene(shot))
+    showing = asyncio.create_task(projector.run(5))
+    async with asyncio.timeout(10):
+        while not any(isinstance(message, kind) for message in said):
+            await news.wait()
+            news.clear()
+    showing.cancel()
+    await asyncio.gather(showing, return_exceptions=True)
+    await asyncio.to_thread(projector.player.close)
+    return said
+
+
+async def test_a_decoder_that_is_not_there_is_named(media: Media) -> None:
+    """The video is decoded in software, and said so once."""
+    ready, notice, started = await shown_by_a_trusting_projector(Shot(7, str(media.red_mp4), "video"), 10, Started)
+    assert isinstance(ready, Ready)
+    assert notice == Notice("warning", "decodes in software codec=h264 wanted=v4l2m2m-copy")
+    assert started == Started(7, started.duration_s, "no")
+
+
+async def test_first_frame_deadline(media: Media) -> None:
+    """First another try in software, then the shot has failed."""
+    ready, notice, failed = await shown_by_a_trusting_projector(Shot(7, str(media.red_mp4), "video"), 1e-6, Failed)
+    assert isinstance(ready, Ready)
+    assert "trying without hwdec=v4l2m2m-copy" in notice.text
+    assert failed == Failed(7, "no picture within 1e-06 s")
+
+
+async def test_a_file_that_goes_after_it_was_looked_at(tmp_path: Path) -> None:
+    """Fails like any other."""
+    _, failed = await shown_by_a_trusting_projector(Shot(7, str(tmp_path / "gone.mp4"), "video"), 10, Failed)
+    assert failed == Failed(7, "loading failed")

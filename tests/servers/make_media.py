@@ -5,8 +5,8 @@ python -m tests.servers.make_media DIRECTORY
 
 from __future__ import annotations
 
-import hashlib
 import ctypes
+import hashlib
 import os
 import shutil
 import signal

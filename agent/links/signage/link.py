@@ -47,6 +47,8 @@ class SignageTimers:
     """Between two fetches of the playlists, when nothing asks for one."""
     retry_s: float = 60.0
     """Before files that failed are tried again; doubles up to `fetch_s`."""
+    register_s: float = 5.0
+    """At most so long do the playlists wait for a registration, which goes on beside them."""
     report_s: float = 1.0
     repeat_s: float = 30.0
     place_s: float = 30.0
@@ -86,6 +88,7 @@ class SignageLink(Link):
         self._rest = SignageRest(url, username, password, device.state, name, tls=tls, timers=timers.rest)
         self._reader = PlaylistReader(self._rest.origin, device.image_s)
         self._registration = Registration(device, self._rest, next(iter(sides.values())))
+        self._registering: asyncio.Task[None] | None = None
         self._library = Library(
             f"{name}",
             device.media,
@@ -386,11 +389,9 @@ class SignageLink(Link):
                 self._fetch_trouble.over(f"playlists fetched again link={self.name}")
 
     async def _fetch(self, order: Order) -> None:
-        try:
-            await self._registration.register()
-            self._register_trouble.over(f"device registered link={self.name}")
-        except (RefusedError, UnavailableError) as error:
-            self._register_trouble.is_("device not registered, tried again later", error, link=self.name)
+        if self._registering is None or self._registering.done():
+            self._registering = self._tasks.create_task(self._register(), name=f"{self.name}: registers")
+        await asyncio.wait({self._registering}, timeout=self._timers.register_s)
         serial = self._device.identity.serial
         try:
             body = await self._rest.playlists(serial)
@@ -416,6 +417,15 @@ class SignageLink(Link):
             log.warning("the server has no such playlist, nothing changed link=%s playlist=%s", self.name, order.switch_to)
         for name in self._sides:
             self._save_soon(name)
+
+    async def _register(self) -> None:
+        try:
+            await self._registration.register()
+            self._register_trouble.over(f"device registered link={self.name}")
+        except (RefusedError, UnavailableError) as error:
+            self._register_trouble.is_("device not registered, tried again later", error, link=self.name)
+        except Exception:
+            log.exception("registration broke off link=%s", self.name)
 
     def _fetch_files(self, *, again: bool) -> None:
         """What is known now is fetched, for instance after a playlist is no longer released."""
