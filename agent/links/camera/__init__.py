@@ -1,0 +1,1 @@
+"""The camera protocol: the device's side of a WebRTC signalling server."""
