@@ -24,7 +24,7 @@ class Scrubber:
         algorithm, _, expected = digest.partition(":")
         reading = Reading(path, algorithm)
         try:
-            while size := await completed(loop.run_in_executor(self._pool, reading.step)):
+            while size := await completed(loop.run_in_executor(self._pool, reading.step)):  # noqa: ASYNC110 - the sleep is the rate limit
                 await asyncio.sleep(size / self._timers.verify_bytes_s)
         except OSError as error:
             if is_loss(error):
