@@ -63,11 +63,11 @@ class Transport:
     async def _open(self, want: Want, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         url = _address(want.url)
         trusted = _origin(_address(want.trusted_origin)) if want.trusted_origin else None
-        asked_again = False
+        refused: Mapping[str, str] | None = None
         at_home = want.headers is not None  # the way so far did not leave the trusted origin
         for _ in range(_MAX_REDIRECTS + 2):
             at_home = at_home and _origin(url) == trusted
-            own = await _authorization(want) if at_home else {}
+            own = await _authorization(want, refused) if at_home else {}
             if any(name.lower() == "authorization" for name in own):
                 url = url.with_user(None)
             response = await self._session.get(
@@ -76,8 +76,8 @@ class Transport:
                 allow_redirects=False,
                 ssl=want.tls if want.tls is not None else True,
             )
-            if response.status == http.HTTPStatus.UNAUTHORIZED and at_home and not asked_again:
-                asked_again = True
+            if response.status == http.HTTPStatus.UNAUTHORIZED and at_home and refused is None:
+                refused = own
             elif response.status in _REDIRECTS and (place := response.headers.get("Location")):
                 url = _redirected(url, place)
             else:
@@ -86,11 +86,11 @@ class Transport:
         raise FetchError("http", f"HTTP: more than {_MAX_REDIRECTS} redirects ({plain_url(want.url)})", temporary=False)
 
 
-async def _authorization(want: Want) -> Mapping[str, str]:
+async def _authorization(want: Want, refused: Mapping[str, str] | None) -> Mapping[str, str]:
     if want.headers is None:
         return {}
     try:
-        return await want.headers()
+        return await want.headers(refused)
     except (FetchError, TimeoutError):
         raise
     except Exception as error:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import ssl
 
-Headers = Callable[[], Awaitable[Mapping[str, str]]]
+Headers = Callable[[Mapping[str, str] | None], Awaitable[Mapping[str, str]]]
+"""Headers for a request; its argument are those that were just refused with a 401, or None."""
 OnBytes = Callable[[int, int | None], None]
 Cause = Literal["network", "http", "checksum", "size", "storage", "address", "stopped"]
 
@@ -48,7 +49,7 @@ class Want:
     """A file that a server offers (signage contract, sections 1 and 4).
 
     `checksum` is empty, an MD5 (32 hex digits) or a SHA-256 (64), in any case. A size of None, 0 or less is unknown. `headers`
-    gives what goes to `trusted_origin` ("scheme://host[:port]") and nowhere else; it is asked again once after a 401.
+    gives what goes to `trusted_origin` ("scheme://host[:port]") and nowhere else; after a 401 it is asked once more, for others.
     `tls` is for servers with a certificate authority of their own.
     """
 

@@ -19,7 +19,7 @@ BODY = random_bytes(100_000)
 BEARER = "Bearer secret"
 
 
-async def bearer() -> Mapping[str, str]:
+async def bearer(_refused: object) -> Mapping[str, str]:
     """What a link gives."""
     return {"Authorization": BEARER}
 
@@ -120,7 +120,7 @@ async def test_expired_token(store: MediaStore, origin: Origin) -> None:
     tokens = ["old", "new", "newer"]
     origin.put("/a", BODY, statuses=[401])
 
-    async def renew() -> Mapping[str, str]:
+    async def renew(_refused: object) -> Mapping[str, str]:
         return {"Authorization": tokens.pop(0)}
 
     await store.fetch(want(origin.url + "/a", origin, headers=renew))
@@ -139,7 +139,7 @@ async def test_failing_login(make_store: MakeStore, origin: Origin) -> None:
     """Whatever goes wrong in a link's login is a failed try without its text."""
     store = await make_store(timers={"tries": 2})
 
-    async def fail() -> Mapping[str, str]:
+    async def fail(_refused: object) -> Mapping[str, str]:
         raise RuntimeError("password=secret")
 
     with pytest.raises(FetchError) as caught:

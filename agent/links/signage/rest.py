@@ -239,9 +239,11 @@ class SignageRest:
         if status not in _SUCCESS:
             raise _trouble(status, body, "screenshot")
 
-    async def media_headers(self) -> dict[str, str]:
-        """For media on the server's own origin; nothing while there is no token to be had."""
+    async def media_headers(self, refused: Mapping[str, str] | None) -> dict[str, str]:
+        """For media on the server's own origin, with another token than in `refused`; nothing while there is none to be had."""
         try:
+            if refused:
+                await self.renew(refused["Authorization"].removeprefix("Bearer "))
             return {"Authorization": f"Bearer {await self.access()}"}
         except (RefusedError, UnavailableError):
             return {}
