@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import logging
 import threading
@@ -27,7 +26,7 @@ PLAYER_ERRORS = (OSError, RuntimeError, ValueError, SystemError, TypeError, Attr
 """What a refused command raises."""
 MAX_PIXELS = 134_217_728
 """A larger frame is refused by the decoder: 16k x 8k."""
-LINES_KEPT = 8
+LINES_KEPT = 3
 
 HARDENED = {
     "config": "no",
@@ -115,7 +114,7 @@ class Player:
     def __init__(self, options: Mapping[str, str], on_event: Callable[[Event], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
-        self._lines: collections.deque[str] = collections.deque(maxlen=LINES_KEPT)
+        self._lines: dict[str, None] = {}
         self._size = (0, 0)
         self._loads = 0
         self._held: list[Event] = []
@@ -128,7 +127,7 @@ class Player:
 
     @property
     def complaints(self) -> str:
-        """The latest warnings and errors libmpv wrote, in one line."""
+        """The first errors libmpv wrote since they were forgotten, in one line."""
         return "; ".join(self._lines)
 
     def forget_complaints(self) -> None:
@@ -169,7 +168,7 @@ class Player:
         def answered(future: Future[Any]) -> None:
             error = future.exception()
             if error is not None:
-                log.warning("player refused to load a file path=%s error=%s", path, error)
+                log.debug("player refused to load a file path=%s error=%s", path, error)
             self._call(self._loaded, None if error else int(future.result()["playlist_entry_id"]), then)
 
         self._loads += 1
@@ -239,4 +238,5 @@ class Player:
     def _note(self, level: str, prefix: str, text: str) -> None:
         line = f"{prefix}: {text.strip()}"
         log.debug("player says level=%s %s", level, line)
-        self._lines.append(line)
+        if level in ("error", "fatal") and len(self._lines) < LINES_KEPT:
+            self._lines[line] = None

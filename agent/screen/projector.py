@@ -11,26 +11,25 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from agent.screen import compat, decoders
-from agent.screen.ass import Colour
+from agent.screen import decoders
 from agent.screen.curtain import Curtain
 from agent.screen.files import Files, Source, UnplayableError
 from agent.screen.geometry import Screen
-from agent.screen.messages import Ended, Failed, Notice, Progress, Ready, Scene, Shot, Started
+from agent.screen.look import START_OPTIONS, Look
+from agent.screen.messages import Ended, Failed, Notice, Ready, Scene, Shot, Started
 from agent.screen.overlays import SCRIPT, Overlays
 from agent.screen.player import Event, Gone, Player, Resized, Said
+from agent.screen.progress import ProgressReports
 from agent.screen.reel import BLANK, Reel, ReelEvents, Take
 
 log = logging.getLogger(__name__)
 
 IDLE = -1
-PROGRESS_S = 1.0
 _FACTS = ("duration", "hwdec-current", "current-vo", "vo-configured", "osd-width", "osd-height")
 _NOTHING = Scene()
-_MARGINS = ("video-margin-ratio-left", "video-margin-ratio-top", "video-margin-ratio-right", "video-margin-ratio-bottom")
 # A transparent PNG of 16 x 16: shows the background colour, whatever it is, and can be photographed as an idle player cannot.
 _BLANK_FILE = (
     "hex://89504e470d0a1a0a0000000d49484452000000100000001008060000001ff3ff61000000124944415478da63601805a360148c02080000"
@@ -40,15 +39,6 @@ _BLANK_FILE = (
 
 class OutputLostError(Exception):
     """The output cannot be opened or the player has ended; str() says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What holds for the whole output rather than for one file: changing it moves the picture that is still shown."""
-
-    margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    nearest: bool = False
-    background: str = "#000000"
 
 
 class Projector:
@@ -78,6 +68,7 @@ class Projector:
                 "force-window": "yes",
                 "video-rotate": str(rotate),
                 "scripts": str(SCRIPT),
+                **START_OPTIONS,
             },
             self._on_event,
         )
@@ -95,7 +86,7 @@ class Projector:
         self._preparing: tuple[int, asyncio.Task[None]] | None = None
         self._failed: collections.deque[int] = collections.deque(maxlen=256)
         self._left: collections.deque[int] = collections.deque(maxlen=32)
-        self._progress: asyncio.TimerHandle | None = None
+        self._progress = ProgressReports(self._player, say)
 
     @property
     def player(self) -> Player:
@@ -111,7 +102,6 @@ class Projector:
         """Opens the output, says Ready and shows scenes until cancelled. Raises OutputLostError."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            self._apply_look(self._look)
             self._reel.play(self._reel.present)
             try:
                 async with asyncio.timeout(open_s):
@@ -235,6 +225,7 @@ class Projector:
         self._play(take)
 
     def _play(self, take: Take) -> None:
+        self._player.forget_complaints()
         self._reel.play(take)
         self._tick()
 
@@ -358,40 +349,13 @@ class Projector:
     # Small change
 
     def _tick(self) -> None:
-        """Says Progress once a second while, and only while, a video plays."""
-        take = self._reel.present
-        playing = take.shown and take.timed and not take.ended and not self._scene.paused
-        if not playing and self._progress is not None:
-            self._progress.cancel()
-            self._progress = None
-        elif playing and self._progress is None:
-            self._progress = asyncio.get_running_loop().call_later(PROGRESS_S, self._say_progress)
-
-    def _say_progress(self) -> None:
-        self._progress = None
-        take = self._reel.present
-
-        def told(text: Any) -> None:
-            if text and take is self._reel.present and take.announced and not take.ended:
-                self._say(Progress(take.shot.token, float(text)))
-
-        self._player.post("expand-text", "${=time-pos:}", then=told)
-        self._tick()
+        self._progress.follow(self._reel.present, paused=self._scene.paused)
 
     def _look_of(self, take: Take) -> Look:
-        rect = self._screen.place(take.shot.rect)
-        if take.shot.pixelated:
-            rect = self._screen.whole_pixels(rect, take.source.width, take.source.height)
-        return Look(self._screen.margins(rect), take.shot.pixelated, Colour.parse(self._scene.background).rgb)
+        return Look.of(take, self._screen, self._scene.background)
 
     def _apply_look(self, look: Look) -> None:
-        if look.margins != self._look.margins:
-            for name, margin in zip(_MARGINS, look.margins, strict=True):
-                self._player.set(name, f"{margin:.7f}")
-        if look.nearest != self._look.nearest:
-            for name, usual in (("scale", "bilinear"), ("dscale", "bilinear"), ("cscale", "bilinear")):
-                self._player.set(name, "nearest" if look.nearest else usual)
-        self._player.set(compat.background_option(), look.background)
+        look.apply(self._player, self._look)
         self._overlays.background(look.background)
         self._look = look
 

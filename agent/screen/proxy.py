@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import logging
 import time
@@ -90,6 +91,8 @@ class Screen:
         self._timers = timers
         self._worker: Worker | None = None
         self._sent: Scene | None = None
+        self._on_screen: int | None = None
+        """Token of the shot that was the last to start on this run's worker."""
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
         self._settled = asyncio.Event()
@@ -98,6 +101,7 @@ class Screen:
         self._down_reason = ""
         self._on_since = 0.0
         self._deaths: dict[str, int] = {}
+        self._complaints: collections.deque[tuple[str, str]] = collections.deque(maxlen=64)
         outputs.on_change(self._outputs_changed.set)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -124,6 +128,9 @@ class Screen:
                 self._on_since = now
             self._sent = scene
             self._worker.send(scene)
+        if self._on_screen is not None and _token(scene) == self._on_screen:
+            # What never left the screen while something else was wanted does not start a second time.
+            self.stage.started(self._on_screen, now)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -182,14 +189,14 @@ class Screen:
         """One run of the worker; whether it presented pictures."""
         self._ready.clear()
         self._down_reason = ""
-        self._sent = None
+        self._sent = self._on_screen = None
         worker = self._worker = Worker(
             f"screen {self.name}",
             "agent.screen.worker",
             self._arguments,
             expected=FROM_WORKER,
             on_message=self._on_message,
-            on_open=self.refresh,
+            on_open=self._begin,
             on_stuck=self._on_stuck,
             timers=self._timers.worker,
         )
@@ -232,6 +239,11 @@ class Screen:
                 return "another display was connected"
             await self._outputs_changed.wait()
 
+    def _begin(self) -> None:
+        """The worker can be spoken to; what was said before was said to nobody."""
+        self._sent = None
+        self.refresh()
+
     def _on_message(self, message: Any) -> None:
         now = self._now()
         match message:
@@ -239,12 +251,13 @@ class Screen:
                 self._set_up(message)
             case Started(token=token):
                 self._on_since = now
+                self._on_screen = token
                 log.info("on screen screen=%s title=%r shot=%d hwdec=%s", self.name, self._title(token), token, message.hwdec)
                 self.stage.started(token, now)
             case Ended(token=token):
                 self.stage.ended(token, now)
             case Failed(token=token, reason=reason):
-                log.warning("cannot be shown; skipped screen=%s title=%r reason=%s", self.name, self._title(token), reason)
+                self._complain(self._title(token), reason)
                 self.stage.failed(token, now)
             case Progress(token=token, position_s=position_s):
                 self.stage.progress(token, position_s)
@@ -291,6 +304,11 @@ class Screen:
             log.warning("set aside: it killed the player twice screen=%s title=%r", self.name, shot.title)
             self._deaths.clear()
             self.stage.failed(shot.token, self._now())
+
+    def _complain(self, title: str, reason: str) -> None:
+        level = logging.DEBUG if (title, reason) in self._complaints else logging.WARNING
+        self._complaints.append((title, reason))
+        log.log(level, "cannot be shown; skipped screen=%s title=%r reason=%s", self.name, title, reason)
 
     def _title(self, token: int) -> str:
         shots = (self._sent.shot, self._sent.upcoming) if self._sent else ()

@@ -34,7 +34,7 @@ CLOSE_S = 0.6
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a worker; the exit code is 0 when it was ended, 1 when its output was lost."""
     options = _parser().parse_args(arguments)
-    logs.setup(os.environ.get("DBG", "info"))
+    logs.setup(options.log_level)
     limit_arenas(2)
     code = asyncio.run(_run(options))
     # A decoder or a display server that hangs must not hold up the end.
@@ -66,7 +66,7 @@ async def _run(options: argparse.Namespace) -> int:
             showing.cancel()
     except* (OutputError, OutputLostError) as errors:
         reason = str(_first(errors))
-        log.warning("screen is down name=%s reason=%s", options.name, reason)
+        log.debug("screen is down name=%s reason=%s", options.name, reason)
         channel.send(Down(reason))
         code = 1
     except* asyncio.CancelledError:
@@ -131,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--audio-device", default="", help="as libmpv names it; empty: its own choice")
     parser.add_argument("--name", default="screen", help="of the screen, for logs and the window's title")
     parser.add_argument("--sound", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     parser.add_argument("--first-frame-s", type=float, default=10.0, help="seconds a file has for its first frame")
     return parser
 

@@ -82,12 +82,12 @@ async def test_a_cycle_is_bar_and_text(stand: Stand) -> None:
     await cleared(worker, stand.server)
     with stand.server.sampled(640, 660, 1, 40) as samples:
         worker.put(ticker=ticker("Round and round", speed_px_s=1500.0))
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(2.4)
     lit = [at for at, data in samples if ink(data, 1) is not None]
     starts = [lit[0]] + [after for before, after in itertools.pairwise(lit) if after - before > 0.3]
     assert len(starts) >= 2
     period = (starts[-1] - starts[0]) / (len(starts) - 1)
-    assert abs(period - (1280 + width) / 1500) < 0.05
+    assert abs(period - (1280 + width) / 1500) < 0.08
 
 
 async def test_texts_are_shown_as_they_are(stand: Stand) -> None:
@@ -133,6 +133,8 @@ async def test_positions(stand: Stand, position: Any, bar: tuple[int, int, int, 
     """A bar along the whole edge, as thick as at the bottom; on the sides the text goes from the bottom up."""
     worker = await stand.worker()
     server = stand.server
+    # With software GL, what lies in memory flashes up while a new window grows.
+    await asyncio.to_thread(server.wait, lambda: ink(server.raw(*bar), bar[2]) is None)
     worker.put(ticker=ticker("Beginning and end", position=position, speed_px_s=100.0))
     await asyncio.to_thread(server.wait, lambda: ink(server.raw(*bar), bar[2]) is not None)
     box = ink(server.raw(*bar), bar[2])
