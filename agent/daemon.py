@@ -98,9 +98,14 @@ class Daemon:
             ending.cancel()
             await living
             return
-        self._notifier.stopping()
+        if not self.again:
+            self._notifier.stopping()
         log.info("signage-agent ends")
         await self._end(living)
+        if self.again:
+            # Ignoring survives the fresh start: until that listens itself, another SIGHUP must not be the end.
+            loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def _end(self, living: asyncio.Task[None]) -> None:
         """Ends everything within the time there is, with the state on disk."""
@@ -125,8 +130,11 @@ class Daemon:
 
     async def _live(self) -> None:
         settings = self.settings
-        settings.device.state_dir.mkdir(parents=True, exist_ok=True)
-        self._runtime_dir.mkdir(parents=True, exist_ok=True)
+        for directory in (settings.device.state_dir, self._runtime_dir):
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StateError(f"directory cannot be made: path={directory} error={error.strerror}") from None
         state = await State.open(settings.device.state_dir / "state.db")
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -294,6 +302,8 @@ class Daemon:
                 log.error("configuration is faulty; the old one stays in force")  # noqa: TRY400
             else:
                 await self._take_over(fresh)
+                if self.again:
+                    return
             self._notifier.ready()
 
     async def _take_over(self, fresh: Settings) -> None:

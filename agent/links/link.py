@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 log = logging.getLogger(__name__)
+_silent_log = logging.getLogger(f"{__name__}.frames")
+_silent_log.setLevel(logging.INFO)
 
 LinkState = Literal["connected", "connecting", "waiting", "refused"]
 POLICY_VIOLATION = 1008
@@ -67,6 +69,10 @@ class Link(ABC):
 
     kind: str
     limits = SocketLimits()
+    greets = False
+    """Whether the protocol has a greeting of its own: then `session` calls `established` once that is done."""
+    secret_frames = False
+    """Whether messages carry credentials that are not known beforehand: then no library logs them."""
 
     def __init__(self, name: str, *, spread_s: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
         self.name = name
@@ -117,16 +123,15 @@ class Link(ABC):
         renewed = False
         while True:
             self._set_state("connecting")
-            refused = False
+            refused = clock_fault = False
             connected_at: float | None = None
             loop = asyncio.get_running_loop()
             try:
                 address = await self.address()
                 async with self._connect(address) as socket:
                     connected_at = loop.time()
-                    self._set_state("connected")
-                    log.info("connected link=%s kind=%s", self.name, self.kind)
-                    self._trouble = Trouble(log)
+                    if not self.greets:
+                        self.established()
                     await self.session(socket)
                 error = _closing_words(socket)
                 refused = socket.close_code == POLICY_VIOLATION
@@ -137,12 +142,13 @@ class Link(ABC):
                 error = f"the server answered HTTP {fault.response.status_code} to the WebSocket handshake"
             except (UnavailableError, ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as fault:
                 error = _words(fault)
-                self.clock_fault = _is_clock_fault(fault)
+                clock_fault = _is_clock_fault(fault)
                 if isinstance(fault, ConnectionClosed) and fault.rcvd is not None:
                     refused = fault.rcvd.code == POLICY_VIOLATION
             except Exception as fault:
                 log.exception("connection broke off link=%s", self.name)
                 error = f"internal error: {type(fault).__name__}"
+            self.clock_fault = clock_fault
             lived_s = 0.0 if connected_at is None else loop.time() - connected_at
             if self._backoff.lived(lived_s):
                 renewed = False
@@ -153,6 +159,12 @@ class Link(ABC):
                     continue
             renewed = False
             await self._wait(error, refused=refused)
+
+    def established(self) -> None:
+        """The server is there and takes us."""
+        self._set_state("connected")
+        log.info("connected link=%s kind=%s", self.name, self.kind)
+        self._trouble = Trouble(log)
 
     def hurry(self) -> None:
         """Ends a wait between two attempts, for instance because the clock was set."""
@@ -171,6 +183,7 @@ class Link(ABC):
             close_timeout=self.limits.close_s,
             ssl=self._tls if secure else None,
             proxy=None,
+            logger=_silent_log if self.secret_frames else None,
         )
 
     async def _renew(self) -> bool:

@@ -27,6 +27,14 @@ def start_options(version: Version = CLIENT_API) -> dict[str, str]:
     return options
 
 
+def software_gl_options(version: Version = CLIENT_API) -> dict[str, str]:
+    """Options for drawing with the processor (llvmpipe).
+
+    From 0.38 on, vo=gpu leaves most pictures with YUV colours black there, unless it draws without intermediate buffers.
+    """
+    return {"gpu-dumb-mode": "yes"} if version >= _MPV_0_38 else {}
+
+
 def background_option(version: Version = CLIENT_API) -> str:
     """The option that takes the background colour as #RRGGBB."""
     return "background-color" if version >= _MPV_0_38 else "background"

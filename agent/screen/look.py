@@ -41,6 +41,9 @@ class Look:
             for name, margin in zip(_MARGINS, self.margins, strict=True):
                 player.set(name, f"{margin:.7f}")
         if self.sharp != before.sharp:
+            if player.is_plain:
+                # Drawn plainly, a picture is smooth whatever the scaler.
+                player.set("gpu-dumb-mode", "no" if self.sharp else "yes")
             for name in _SCALERS:
                 player.set(name, _SHARP if self.sharp else _SMOOTH)
         if self.background != before.background:

@@ -68,6 +68,11 @@ class Output:
             options |= {"fullscreen": "yes", "border": "no"}
         return options
 
+    @staticmethod
+    def has_gpu(environment: Mapping[str, str], dev: Path = Path("/dev")) -> bool:
+        """Whether something else than the processor can draw."""
+        return environment.get("LIBGL_ALWAYS_SOFTWARE", "0") in ("", "0", "false") and any((dev / "dri").glob("renderD*"))
+
     def null_size(self) -> tuple[int, int]:
         """Pixels a picture that goes nowhere is said to have."""
         width, _, height = (self.window or self.mode).partition("@")[0].partition("x")

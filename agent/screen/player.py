@@ -119,6 +119,8 @@ class Player:
         self._loads = 0
         self._held: list[Event] = []
         merged = {**HARDENED, **compat.start_options(), **options}
+        self.is_plain = merged.get("gpu-dumb-mode") == "yes"
+        """Draws without intermediate buffers, see `compat.software_gl_options`."""
         self._mpv = mpv.MPV(log_handler=self._note, loglevel="warn", **merged)
         self._mpv.register_event_callback(self._event)
         self._mpv.observe_property("eof-reached", self._eof)

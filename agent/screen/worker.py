@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent.screen import decoders, screenshot
+from agent.screen.compat import software_gl_options
 from agent.screen.files import Files
 from agent.screen.messages import TO_WORKER, Down, Scene, Screenshot
 from agent.screen.output import Output, OutputError
@@ -51,7 +52,12 @@ async def _run(options: argparse.Namespace) -> int:
     try:
         output = Output.parse(options.output, options.mode, options.window, os.environ)
         projector = Projector(
-            output_options={**output.options(), **_sound(options), "title": f"signage-agent {options.name}"},
+            output_options={
+                **output.options(),
+                **({} if output.has_gpu(os.environ) else software_gl_options()),
+                **_sound(options),
+                "title": f"signage-agent {options.name}",
+            },
             vo=output.vo,
             null_size=output.null_size(),
             rotate=options.rotate,

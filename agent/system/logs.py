@@ -15,7 +15,8 @@ _HIDDEN = "[hidden]"
 _SECRETS_KEPT = 256
 _PATTERNS = (
     re.compile(r"""(?i)((?:token|key|access|refresh|password|signature|secret|sessionid)=)[^&\s"'<>]+"""),
-    re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:basic |bearer |token )?)[A-Za-z0-9._~+/=-]{16,}"""),
+    re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:(?:basic|bearer|token) )?)[\w.~+/=-]{16,}"""),
+    re.compile(r"""(?i)(\bauthorization["']?\s*:\s*["']?(?:(?:basic|bearer|token)\s+)?)[^\s"',}]+"""),
     re.compile(r"""(?i)(["'](?:token|access|refresh|password|secret|authorization|cookie)["']\s*:\s*["'])[^"']+"""),
     re.compile(r"""(://[^/\s:@"']*:)[^/\s@"']+(?=@)"""),
 )

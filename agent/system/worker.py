@@ -88,6 +88,9 @@ class Worker:
                 env={**os.environ, **self._environment, CHANNEL_VARIABLE: str(theirs.fileno())},
                 pass_fds=[theirs.fileno()],
             )
+        except OSError as error:
+            ours.close()
+            return f"cannot be started ({error})"
         except BaseException:
             ours.close()
             raise

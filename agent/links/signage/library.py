@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 WATCHED, WANTED_NOW = 10, 0
 """Urgencies: any playlist, and the one that plays or is to play next."""
+_MOST_DROPPED = 200
 
 
 @dataclass(slots=True)
@@ -72,6 +73,8 @@ class Library:
         on_done: Callable[[Id], None],
     ) -> None:
         self.holdings: dict[Id, Holding] = {}
+        self._dropped: dict[Id, ServerPlaylist] = {}
+        """Playlists that have vanished; their files stay until room or a clean-up is wanted."""
         self._owner = owner
         self._store = store
         self._headers = headers
@@ -129,7 +132,10 @@ class Library:
         """
         wanted = {playlist.playlist_id: playlist for playlist in playlists}
         for playlist_id in self.holdings.keys() - wanted.keys():
-            self._stop(self.holdings.pop(playlist_id))
+            holding = self.holdings.pop(playlist_id)
+            self._stop(holding)
+            self._dropped[playlist_id] = holding.playlist
+        self._dropped = {i: dropped for i, dropped in list(self._dropped.items())[-_MOST_DROPPED:] if i not in wanted}
         self._urgent = urgent
         self._store.keep(self._owner, [self._want(media) for playlist in wanted.values() for media in playlist.media])
         for playlist_id in sorted(wanted, key=lambda i: i not in urgent):
@@ -152,21 +158,25 @@ class Library:
             gone = [media for media in had if not await self._find(media)]
             if gone:
                 log.warning("file lost, fetched again playlist=%s item=%r", holding.playlist.playlist_id, gone[0].file_name)
-                self._on_files(holding.playlist.playlist_id)
                 self._stop(holding)
+                holding.status = "downloading"
+                self._on_files(holding.playlist.playlist_id)
                 self._ensure(holding.playlist, again=False)
 
     async def forget(self, playlist_ids: set[Id]) -> int:
-        """Deletes the files of these playlists that nothing else uses; how many files that were."""
-        forgotten = [self.holdings.pop(playlist_id) for playlist_id in playlist_ids if playlist_id in self.holdings]
-        for holding in forgotten:
+        """Deletes what only these playlists, or ones that have vanished, use; how many files that were."""
+        forgotten = list(self._dropped.values())
+        self._dropped.clear()
+        for playlist_id in playlist_ids & self.holdings.keys():
+            holding = self.holdings.pop(playlist_id)
             self._stop(holding)
+            forgotten.append(holding.playlist)
         kept = [self._want(media) for holding in self.holdings.values() for media in holding.playlist.media]
         self._store.keep(self._owner, kept)
-        deleted = await self._store.discard([self._want(media) for holding in forgotten for media in holding.playlist.media])
-        for holding in forgotten:
-            for media in holding.playlist.media:
-                await self._find(media)
+        media_gone = [media for playlist in forgotten for media in playlist.media]
+        deleted = await self._store.discard([self._want(media) for media in media_gone])
+        for media in media_gone:
+            await self._find(media)
         return deleted
 
     # Inside

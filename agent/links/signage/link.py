@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MOST_FAULTS = 1_000
+"""A server that invents ever new faults must fill neither the memory nor the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignageTimers:
@@ -119,6 +122,8 @@ class SignageLink(Link):
         self._tasks: asyncio.TaskGroup
         self._access = ""
         self._unknown: set[str] = set()
+        self._awaited: Id | None = None
+        """The newest switch, if it is to be carried out after a fetch."""
         self._released: set[Id] = set()
         """Playlists whose files were cleaned up; fetched again only when the server asks for it."""
         self._restored = False
@@ -235,7 +240,7 @@ class SignageLink(Link):
                 self._reports.sent(status, loop.time())
             if self._ready_due:
                 self._ready_due = False
-                ready = self._library.ready()
+                ready = [playlist_id for playlist_id in self._library.ready() if self._is_listed(playlist_id)]
                 try:
                     await socket.send(ReadyPlaylists(playlist_ids=ready).text())
                 except ConnectionClosed:
@@ -257,10 +262,9 @@ class SignageLink(Link):
                 self._act(action)
         except UnknownMessageError as error:
             text = redact(str(error))
-            log.log(
-                logging.DEBUG if text in self._unknown else logging.WARNING, "message ignored link=%s fault=%s", self.name, text
-            )
-            if len(self._unknown) < 1_000:
+            known = text in self._unknown or len(self._unknown) >= _MOST_FAULTS
+            log.log(logging.DEBUG if known else logging.WARNING, "message ignored link=%s fault=%s", self.name, text)
+            if not known:
                 self._unknown.add(text)
         except Exception:
             log.exception("command failed link=%s", self.name)
@@ -277,10 +281,12 @@ class SignageLink(Link):
             case messages.Previous():
                 self._step(-1)
             case messages.ReloadPlaylist(new_solution_id=switch_to):
-                self._released.clear()
+                self._release_no_more(set(self._released))
+                self._awaited = self._awaited if switch_to is None else switch_to
                 self.fetch(again=True, switch_to=switch_to)
             case messages.SwitchPlaylist(playlist_id=playlist_id):
                 if not self._switch(playlist_id):
+                    self._awaited = playlist_id
                     self.fetch(again=True, switch_to=playlist_id)
             case messages.PlayMedia():
                 self._play_media(action)
@@ -315,10 +321,11 @@ class SignageLink(Link):
         """Switches the side that lists the id; False: none does."""
         for name, side in self._sides.items():
             if playlist_id in side.known:
-                self._released.discard(playlist_id)
+                self._awaited = None
+                self._release_no_more({playlist_id})
                 if side.switch(playlist_id, self._now(), media_id=media_id, index=index):
-                    self._fetch_files(again=False)
                     self._library.hurry(playlist_id)
+                    self._fetch_files(again=False)
                 else:
                     self._ready_soon()
                 self._screens[name].refresh()
@@ -340,6 +347,7 @@ class SignageLink(Link):
                 found = True
                 side.play(self._now())
                 self._screens[name].refresh()
+                self._save_soon(name, durable=True)
         if not found:
             log.warning(
                 "no such item on disk, nothing changed link=%s media_id=%s media_index=%s playlist=%s",
@@ -350,6 +358,12 @@ class SignageLink(Link):
         for screen in self._screens.values():
             screen.stage.ticker = None if overlay is None else overlay.ticker()
             screen.refresh()
+
+    def _release_no_more(self, playlist_ids: set[Id]) -> None:
+        """The server asks for these again: they are fetched, now and after a restart."""
+        if playlist_ids & self._released:
+            self._released -= playlist_ids
+            self._spawn(self._store(self._memory.keep_released(set(self._released))), "keeps what is released")
 
     async def _clean_up(self, keep: set[Id]) -> None:
         keep = keep | {side.playing.playlist_id for side in self._sides.values() if side.playing is not None}
@@ -407,14 +421,14 @@ class SignageLink(Link):
             await self._memory.keep_bodies(name, playlists.bodies)
         now = self._now()
         urgent_before = {i for side in self._sides.values() for i in side.urgent}
-        self._set_library(
-            fetched, urgent_before | ({order.switch_to} if order.switch_to is not None else set()), again=order.again
-        )
+        switch_to = order.switch_to if order.switch_to == self._awaited else None  # a newer switch wins
+        self._set_library(fetched, urgent_before | ({switch_to} if switch_to is not None else set()), again=order.again)
         for name, playlists in fetched.items():
             self._sides[name].update(playlists, now)
             self._screens[name].refresh()
-        if order.switch_to is not None and not self._switch(order.switch_to):
-            log.warning("the server has no such playlist, nothing changed link=%s playlist=%s", self.name, order.switch_to)
+        if switch_to is not None and not self._switch(switch_to):
+            self._awaited = None
+            log.warning("the server has no such playlist, nothing changed link=%s playlist=%s", self.name, switch_to)
         for name in self._sides:
             self._save_soon(name)
 
@@ -445,6 +459,10 @@ class SignageLink(Link):
     def _is_incomplete(self) -> bool:
         return self._registration.pending or (self._library.waiting_for_more and not self._library.busy)
 
+    def _is_listed(self, playlist_id: Id) -> bool:
+        """The server has it; not one that vanished and plays on."""
+        return any(playlist_id in side.known for side in self._sides.values())
+
     def _is_busy(self, playlist_id: Id) -> bool:
         holding = self._library.holdings.get(playlist_id)
         return holding is not None and holding.busy
@@ -452,8 +470,9 @@ class SignageLink(Link):
     # What the library says
 
     def _on_report(self, holding: Holding, again: bool) -> None:
-        self._reports.update(holding.report(), again=again)
-        self._report_event.set()
+        if self._is_listed(holding.playlist.playlist_id):
+            self._reports.update(holding.report(), again=again)
+            self._report_event.set()
         self.changed()
 
     def _on_bytes(self, playlist_id: Id) -> None:
@@ -560,6 +579,6 @@ class SignageLink(Link):
 
 
 def _has(playlist: ServerPlaylist, action: messages.PlayMedia) -> bool:
-    if any(str(media.item.media_id) == str(action.media_id) for media in playlist.media):
-        return True
+    if action.media_id is not None:
+        return any(str(media.item.media_id) == str(action.media_id) for media in playlist.media)
     return action.media_index is not None and 0 <= action.media_index < len(playlist.media)

@@ -1,0 +1,50 @@
+"""One file played once."""
+
+from __future__ import annotations
+
+import itertools
+
+from agent.stage.clip import ClipProgram
+from tests.stage.cinema import image, video
+
+
+def test_a_video_clip_is_over_at_its_end() -> None:
+    """It wants the picture until its video has ended, and nothing afterwards."""
+    clip = ClipProgram("clip", 50, itertools.count(1), video("v"), 0)
+    clip.shown(0)
+    picture = clip.picture(0)
+    assert picture is not None
+    assert picture.shot is not None
+    assert picture.upcoming is None
+    clip.started(picture.shot.token, 0)
+    assert clip.picture(4) is not None
+    clip.ended(picture.shot.token, 5)
+    assert clip.over
+    assert clip.picture(5) is None
+    assert clip.deadline(5) is None
+
+
+def test_a_clip_without_a_file_never_shows() -> None:
+    """Nothing on disk, nothing wanted."""
+    assert ClipProgram("clip", 50, itertools.count(1), video("v", path=""), 0).picture(0) is None
+
+
+def test_a_clip_that_fails_is_over() -> None:
+    """It is not tried again."""
+    clip = ClipProgram("clip", 50, itertools.count(1), image("i"), 0)
+    clip.shown(0)
+    clip.failed(1, 1)
+    assert clip.over
+    assert clip.deadline(1) is None
+    clip.tick(1000)
+    clip.started(1, 1000)
+    assert clip.picture(1000) is None
+    assert clip.status(1000).state == "idle"
+
+
+def test_the_failure_of_another_shot_is_not_its_own() -> None:
+    """It goes on when some other program's shot fails or ends."""
+    clip = ClipProgram("clip", 50, itertools.count(5), video("v"), 0)
+    clip.failed(1, 1)
+    clip.ended(2, 1)
+    assert not clip.over

@@ -1,0 +1,256 @@
+"""Who has the picture of a screen."""
+
+from __future__ import annotations
+
+import itertools
+
+from agent.screen.messages import Ticker
+from agent.stage.clip import ClipProgram
+from agent.stage.playlist import Playlist
+from agent.stage.playlist_program import PlaylistProgram
+from agent.stage.stage import Stage
+from tests.stage.cinema import Cinema, image, playlist, video
+
+
+class House(Cinema):
+    """A cinema with a stage whose screen is up."""
+
+    def __init__(self, **lengths: float) -> None:
+        self.stage = Stage()
+        super().__init__(self.stage, lengths)
+        self.stage.up(self.now)
+
+    def put(self, name: str, priority: int, plays: Playlist | None = None) -> PlaylistProgram:
+        """A playlist program, on the stage."""
+        program = PlaylistProgram(name, priority, self.stage.tokens)
+        if plays is not None:
+            program.switch(plays, self.now)
+        self.stage.put(program, self.now)
+        self.look()
+        return program
+
+    def clip(self, name: str = "clip", priority: int = 50, *, still: bool = False) -> ClipProgram:
+        """A clip, on the stage."""
+        item = image(name, 5) if still else video(name)
+        program = ClipProgram(name, priority, self.stage.tokens, item, self.now)
+        self.stage.put(program, self.now)
+        self.look()
+        return program
+
+    @property
+    def program(self) -> str | None:
+        """Who has the picture."""
+        return self.stage.status(self.now).program
+
+
+LIST = playlist(image("a"), image("b"))
+
+
+def test_an_empty_stage_is_idle() -> None:
+    """Without programs nothing is wanted and nothing is due."""
+    stage = Stage()
+    assert stage.scene(0).shot is None
+    assert stage.deadline(0) is None
+    status = stage.status(0)
+    assert (status.program, status.waiting, status.playing.state) == (None, (), "idle")
+
+
+def test_the_highest_priority_has_the_picture() -> None:
+    """Whatever the order in which programs come, the highest shows."""
+    house = House()
+    house.put("middle", 20, playlist(image("m")))
+    house.put("high", 30, playlist(image("h")))
+    house.put("low", 10, playlist(image("l")))
+    assert (house.title, house.program) == ("h", "high")
+    assert house.stage.status(house.now).waiting == ("middle", "low")
+
+
+def test_on_a_tie_the_first_one_shows() -> None:
+    """Of two with the same priority the one that was put first keeps the picture."""
+    house = House()
+    house.put("one", 10, playlist(image("1")))
+    house.put("two", 10, playlist(image("2")))
+    assert house.title == "1"
+
+
+def test_who_has_nothing_to_show_is_passed_over() -> None:
+    """A program without a playlist, or with nothing on disk, leaves the screen to the next one."""
+    house = House()
+    house.put("empty", 40)
+    house.put("far away", 30, playlist(image("x", path="")))
+    house.put("here", 10, LIST)
+    assert house.program == "here"
+
+
+def test_a_program_that_gets_something_takes_the_screen() -> None:
+    """The higher program takes over when its playlist comes, and gives the screen back when it is cleared."""
+    house = House()
+    house.put("low", 10, LIST)
+    high = house.put("high", 20)
+    house.run(3)
+    high.switch(playlist(image("h")), house.now)
+    house.run(100)
+    assert house.title == "h"
+    high.clear()
+    assert house.title == "a"
+    house.run(6.9)
+    assert house.title == "a"
+    house.run(0.2)
+    assert house.title == "b"
+
+
+def test_a_clip_over_a_playlist_and_back() -> None:
+    """The playlist stands still under a clip and has the rest of its item's time afterwards."""
+    house = House(clip=42.0)
+    house.put("list", 10, LIST)
+    house.run(3.6)
+    house.clip()
+    assert house.title == "clip"
+    house.run(41.9)
+    assert house.title == "clip"
+    house.run(0.2)
+    assert house.seen == ["a", "clip", "a"]
+    house.run(6.2)
+    assert house.title == "a"
+    house.run(0.2)
+    assert house.title == "b"
+    assert house.at == [0, 3.6, 45.6, 52.0]
+
+
+def test_a_clip_over_a_video_and_back() -> None:
+    """A video under a clip comes back at the second at which it was interrupted."""
+    house = House(v=60.0, clip=5.0)
+    house.put("list", 10, playlist(video("v"), image("a")))
+    house.run(20)
+    house.clip()
+    house.run(5)
+    assert house.title == "v"
+    assert house.picture.shot is not None
+    assert house.picture.shot.start_s == 20
+    house.run(40)
+    assert house.title == "a"
+
+
+def test_a_still_clip_stays_for_its_time() -> None:
+    """An image clip is over after its seconds."""
+    house = House()
+    house.put("list", 10, LIST)
+    house.clip(still=True)
+    house.run(4.9)
+    assert house.title == "clip"
+    house.run(0.2)
+    assert house.title == "a"
+
+
+def test_a_clip_that_cannot_be_shown_gives_the_screen_back() -> None:
+    """The playlist goes on at once when a clip fails."""
+    house = House()
+    house.broken.add("clip")
+    house.put("list", 10, LIST)
+    clip = house.clip()
+    assert clip.over
+    assert house.program == "list"
+
+
+def test_a_second_clip_of_the_same_priority_waits() -> None:
+    """The clip that came first is shown to its end, then the other, then the playlist."""
+    house = House(one=3, two=4)
+    house.put("list", 10, LIST)
+    house.clip("one")
+    house.clip("two")
+    house.run(8)
+    assert house.seen == ["a", "one", "two", "a"]
+
+
+def test_a_program_that_is_removed_leaves_the_picture() -> None:
+    """The next one has the screen at once; removing twice is harmless; removing the last leaves it idle."""
+    house = House()
+    low, high = house.put("low", 10, LIST), house.put("high", 20, playlist(image("h")))
+    house.stage.remove(high, house.now)
+    house.stage.remove(high, house.now)
+    assert house.title == "a"
+    house.stage.remove(low, house.now)
+    assert house.title == ""
+    assert house.program is None
+
+
+def test_while_the_screen_is_down_nothing_passes() -> None:
+    """An hour without a screen costs an image nothing, and nobody is shown before the screen is up again."""
+    house = House()
+    house.put("list", 10, LIST)
+    house.run(3.6)
+    house.stage.down(house.now)
+    assert house.stage.deadline(house.now) is None
+    house.now += 3600
+    house.lose()
+    house.stage.up(house.now)
+    house.run(6.3)
+    assert house.title == "a"
+    house.run(0.2)
+    assert house.title == "b"
+
+
+def test_a_program_put_while_the_screen_is_down_is_shown_when_it_is_up() -> None:
+    """What changes while there is no screen is what it begins with."""
+    stage = Stage()
+    program = PlaylistProgram("list", 10, stage.tokens)
+    program.switch(playlist(image("x")), 0)
+    stage.put(program, 0)
+    shot = stage.scene(0).shot
+    assert shot is not None
+    stage.started(shot.token, 1)
+    assert stage.deadline(1) is None
+    stage.up(50)
+    stage.started(shot.token, 51)
+    assert stage.deadline(51) == 61
+
+
+def test_tokens_differ_between_stages() -> None:
+    """Two screens that show the same list never speak of different showings by the same number."""
+    shown = []
+    for _ in range(2):
+        house = House()
+        house.put("list", 10, LIST)
+        house.run(25)
+        shown += house.tokens
+    assert len(set(shown)) == len(shown)
+
+
+def test_events_reach_a_hidden_program() -> None:
+    """The end of a video that came just after a clip took the screen is not lost."""
+    house = House()
+    house.put("list", 10, playlist(video("v"), image("a")))
+    token = house.tokens[0]
+    house.clip()
+    house.stage.ended(token, house.now)
+    house.run(6)
+    assert house.seen == ["v", "clip", "a"]
+
+
+def test_the_scene_carries_background_pause_and_follower_of_who_shows() -> None:
+    """Everything about the picture comes from the program that has it."""
+    stage = Stage()
+    program = PlaylistProgram("list", 10, itertools.count(1))
+    plays = Playlist("p", "p", (image("a"), image("b")), background="#112233", canvas=(800, 600))
+    program.switch(plays, 0, paused=True)
+    stage.put(program, 0)
+    scene = stage.scene(0)
+    assert (scene.background, scene.paused) == ("#112233", True)
+    assert scene.upcoming is not None
+    assert scene.upcoming.title == "b"
+
+
+def test_the_overlay_lies_over_every_program() -> None:
+    """Ticker, dimming and volume stay whatever is on; a ticker without a canvas takes that of the playlist."""
+    house = House()
+    house.stage.ticker = Ticker("hello")
+    house.stage.dim_percent, house.stage.volume_percent, house.stage.muted = 30, 40, True
+    program = PlaylistProgram("list", 10, house.stage.tokens)
+    program.switch(Playlist("p", "p", (image("a"),), canvas=(800, 600)), house.now)
+    for canvas in (None, (800, 600)):
+        scene = house.stage.scene(house.now)
+        assert scene.ticker == Ticker("hello", canvas=canvas)
+        assert (scene.dim_percent, scene.volume_percent, scene.muted) == (30, 40, True)
+        house.stage.put(program, house.now)
+    house.stage.ticker = Ticker("hello", canvas=(100, 50))
+    assert house.stage.scene(house.now).ticker == Ticker("hello", canvas=(100, 50))
