@@ -38,11 +38,12 @@ EXIT_CONFIGURATION = 78
 SETTLE_S = 10.0
 """A screen that has neither presented a picture nor been found down by then does not keep the box from starting."""
 END_S = 1.6
-"""From the signal to the end of everything; the rest of the 2 s is for the state and the interpreter."""
+"""From the signal to the end of everything; the rest of the 2 s is for the interpreter."""
 
 
 def run(config: Path | None, overrides: Mapping[str, Any] | None = None) -> int:
     """Runs the agent; returns the exit code: 0 after SIGTERM or SIGINT, 78 if the configuration is faulty."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read from here on is new enough
     try:
         settings = load_settings(config, overrides or {})
     except SettingsError as error:
@@ -52,15 +53,26 @@ def run(config: Path | None, overrides: Mapping[str, Any] | None = None) -> int:
     logs.setup(settings.log.level)
     limit_arenas(1)
     daemon = Daemon(settings, lambda: load_settings(config, overrides or {}))
+    code = 0
     try:
         asyncio.run(daemon.run())
-    except StateError as error:
-        log.critical("%s", error)
-        return 1
-    if daemon.again:
-        # The same process with the changed configuration: systemd goes on watching it.
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
-    return 0
+    except* StateError as errors:
+        log.critical("%s", _first(errors))
+        code = 1
+    if daemon.again and not code:
+        start_again()
+    return code
+
+
+def start_again() -> None:
+    """Becomes a fresh start in the same process: systemd goes on watching it."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class Daemon:
@@ -109,24 +121,21 @@ class Daemon:
 
     async def _end(self, living: asyncio.Task[None]) -> None:
         """Ends everything within the time there is, with the state on disk."""
-        if not hasattr(self, "device"):
-            living.cancel()
-            await asyncio.wait({living}, timeout=END_S)
-            return
+        deadline = asyncio.get_running_loop().time() + END_S
         with contextlib.suppress(StateError, TimeoutError):
-            async with asyncio.timeout(END_S / 4):
+            async with asyncio.timeout_at(deadline - END_S * 3 / 4):
                 for link in self.links:
                     await link.save()
         living.cancel()
-        await asyncio.wait({living}, timeout=END_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(deadline):
+                await asyncio.wait({living})
         if not living.done():
             log.warning("not everything ended in time; what is left is ended by force")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S / 8):
-                    await self.device.state.close()
             logging.shutdown()
-            if not self.again:
-                os._exit(0)
+            if self.again:
+                start_again()
+            os._exit(0)
 
     async def _live(self) -> None:
         settings = self.settings

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _silent_log = logging.getLogger(f"{__name__}.frames")
-_silent_log.setLevel(logging.INFO)
+_silent_log.setLevel(logging.WARNING)
 
 LinkState = Literal["connected", "connecting", "waiting", "refused"]
 POLICY_VIOLATION = 1008
@@ -152,6 +152,7 @@ class Link(ABC):
             lived_s = 0.0 if connected_at is None else loop.time() - connected_at
             if self._backoff.lived(lived_s):
                 renewed = False
+                self._trouble = Trouble(log)
             if refused and not renewed:
                 renewed = await self._renew()
                 if renewed:
@@ -164,7 +165,6 @@ class Link(ABC):
         """The server is there and takes us."""
         self._set_state("connected")
         log.info("connected link=%s kind=%s", self.name, self.kind)
-        self._trouble = Trouble(log)
 
     def hurry(self) -> None:
         """Ends a wait between two attempts, for instance because the clock was set."""

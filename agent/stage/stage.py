@@ -16,7 +16,7 @@ class StageStatus:
     program: str | None
     """Name of the program that has the picture."""
     waiting: tuple[str, ...]
-    """Names of the programs beneath it, the next one first."""
+    """Names of the programs beneath it that have something to show, the next one first."""
     playing: ProgramStatus
 
 
@@ -125,7 +125,8 @@ class Stage:
     def status(self, now: float) -> StageStatus:
         """For people."""
         active = self._active
-        waiting = sorted((p for p in self._programs if p is not active), key=lambda p: -p.priority)
+        others = [p for p in self._programs if p is not active and p.picture(now) is not None]
+        waiting = sorted(others, key=lambda p: -p.priority)
         return StageStatus(
             program=None if active is None else active.name,
             waiting=tuple(program.name for program in waiting),
