@@ -12,9 +12,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from agent.screen import decoders, screenshot
+from agent.screen import decoders, screenshot, sound
 from agent.screen.compat import software_gl_options
 from agent.screen.files import Files
 from agent.screen.messages import TO_WORKER, Down, Scene, Screenshot
@@ -37,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logs.setup(options.log_level)
     limit_arenas(2)
+    sound.hush()
     code = asyncio.run(_run(options))
     # A decoder or a display server that hangs must not hold up the end.
     os._exit(code)
@@ -55,7 +55,7 @@ async def _run(options: argparse.Namespace) -> int:
             output_options={
                 **output.options(),
                 **({} if output.has_gpu(os.environ) else software_gl_options()),
-                **_sound(options),
+                **sound.options(sound=options.sound, device=options.audio_device),
                 "title": f"signage-agent {options.name}",
             },
             vo=output.vo,
@@ -118,12 +118,6 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _sound(options: argparse.Namespace) -> dict[str, Any]:
-    if not options.sound:
-        return {"aid": "no", "ao": "null"}
-    return {"audio-device": options.audio_device} if options.audio_device else {}
 
 
 def _parser() -> argparse.ArgumentParser:
