@@ -40,12 +40,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(parsed: argparse.Namespace) -> int:
+    from agent.system.child import start_spare
+
+    # The screen's process has the longest way to its first picture: it loads while this one does.
+    spare = start_spare("agent.screen.worker")
     from agent.settings import SettingsError
 
     try:
         from agent.daemon import run
 
-        return run(_config(parsed), dict(parsed.set))
+        return run(_config(parsed), dict(parsed.set), spare)
     except SettingsError as error:
         return _report(error.faults)
 

@@ -21,6 +21,7 @@ from agent.hardware.displays import Displays
 from agent.screen.proxy import Screen
 from agent.settings import Link as LinkSettings, Settings, SettingsError, load_settings
 from agent.system import clock, logs
+from agent.system.child import Child
 from agent.system.heap import limit_arenas
 from agent.system.notify import Notifier
 from agent.system.state import State, StateError
@@ -41,8 +42,11 @@ END_S = 1.6
 """From the signal to the end of everything; the rest of the 2 s is for the interpreter."""
 
 
-def run(config: Path | None, overrides: Mapping[str, Any] | None = None) -> int:
-    """Runs the agent; returns the exit code: 0 after SIGTERM or SIGINT, 78 if the configuration is faulty."""
+def run(config: Path | None, overrides: Mapping[str, Any] | None = None, spare: Child | None = None) -> int:
+    """Runs the agent, its first screen with the worker `spare`.
+
+    Returns the exit code: 0 after SIGTERM or SIGINT, 78 if the configuration is faulty.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is read from here on is new enough
     try:
         settings = load_settings(config, overrides or {})
@@ -52,7 +56,7 @@ def run(config: Path | None, overrides: Mapping[str, Any] | None = None) -> int:
         return EXIT_CONFIGURATION
     logs.setup(settings.log.level)
     limit_arenas(1)
-    daemon = Daemon(settings, lambda: load_settings(config, overrides or {}))
+    daemon = Daemon(settings, lambda: load_settings(config, overrides or {}), spare)
     code = 0
     try:
         asyncio.run(daemon.run())
@@ -78,7 +82,7 @@ def _first(error: BaseException) -> BaseException:
 class Daemon:
     """One run of the agent with one configuration. `reload` reads the configuration anew or raises SettingsError."""
 
-    def __init__(self, settings: Settings, reload: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Settings, reload: Callable[[], Settings], spare: Child | None = None) -> None:
         self.again = False
         """The configuration has changed in a way that needs a fresh start."""
         self.started_at = time.monotonic()
@@ -90,6 +94,7 @@ class Daemon:
         self.health: Health
         self._clips: Clips
         self._reload = reload
+        self._spare = spare
         self._notifier = Notifier()
         self._ending = asyncio.Event()
         self._hung_up = asyncio.Event()
@@ -167,8 +172,16 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await displays.started()
+        first = next(iter(settings.screens))
         screens = {
-            name: Screen(name, screen.output, self._worker_arguments(name), displays, on_stuck=self._stuck)
+            name: Screen(
+                name,
+                screen.output,
+                self._worker_arguments(name),
+                displays,
+                on_stuck=self._stuck,
+                spare=self._spare if name == first else None,
+            )
             for name, screen in settings.screens.items()
         }
         for name, screen in screens.items():

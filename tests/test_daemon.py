@@ -93,7 +93,7 @@ async def test_ready_then_ended(unit: Callable[..., Unit], number: signal.Signal
     """READY comes when the screen presents, with a line for `systemctl status`; a signal ends everything within 2 s."""
     box = unit()
     heard = await box.ready()
-    await box.logged("ready ")
+    await box.logged("ready warm_s")
     statuses = [line for line in (*heard, *box.manager.heard()) if line.startswith("STATUS=")]
     assert statuses[-1] == "STATUS=front: idle; 0 of 0 links connected"
     children = list(box.children())

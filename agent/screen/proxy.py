@@ -25,6 +25,7 @@ from agent.screen.messages import (
     Started,
 )
 from agent.stage.stage import Stage
+from agent.system.child import Child
 from agent.system.worker import Worker, WorkerTimers
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ class Outputs(Protocol):
 class Screen:
     """One output: keeps a worker running on it and brings the stage's scene there.
 
-    `arguments` are the worker's command line. After every change to the stage `refresh` must be called.
+    `arguments` are the worker's command line; `spare` is one that has been started without them. After every change to the stage
+    `refresh` must be called.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Screen:
         outputs: Outputs,
         *,
         on_stuck: Callable[[], None] | None = None,
+        spare: Child | None = None,
         timers: ScreenTimers = ScreenTimers(),
     ) -> None:
         self.name = name
@@ -88,6 +91,7 @@ class Screen:
         self._arguments = arguments
         self._outputs = outputs
         self._on_stuck = on_stuck
+        self._spare = spare
         self._timers = timers
         self._worker: Worker | None = None
         self._sent: Scene | None = None
@@ -190,6 +194,7 @@ class Screen:
         self._ready.clear()
         self._down_reason = ""
         self._sent = self._on_screen = None
+        spare, self._spare = self._spare, None
         worker = self._worker = Worker(
             f"screen {self.name}",
             "agent.screen.worker",
@@ -198,6 +203,7 @@ class Screen:
             on_message=self._on_message,
             on_open=self._begin,
             on_stuck=self._on_stuck,
+            spare=spare,
             timers=self._timers.worker,
         )
         fingerprint = self._outputs.fingerprint(self._output)

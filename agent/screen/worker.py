@@ -20,8 +20,9 @@ from agent.screen.messages import TO_WORKER, Down, Scene, Screenshot
 from agent.screen.output import Output, OutputError
 from agent.screen.projector import OutputLostError, Projector
 from agent.system import logs
+from agent.system.child import STANDBY
 from agent.system.heap import limit_arenas
-from agent.system.wire import Done, Ping
+from agent.system.wire import Begin, Done, Ping
 from agent.system.worker import Channel, open_channel
 
 log = logging.getLogger(__name__)
@@ -33,17 +34,24 @@ CLOSE_S = 0.6
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a worker; the exit code is 0 when it was ended, 1 when its output was lost."""
-    options = _parser().parse_args(arguments)
-    logs.setup(options.log_level)
     limit_arenas(2)
     sound.hush()
-    code = asyncio.run(_run(options))
+    code = asyncio.run(_run(sys.argv[1:] if arguments is None else arguments))
     # A decoder or a display server that hangs must not hold up the end.
     os._exit(code)
 
 
-async def _run(options: argparse.Namespace) -> int:
-    channel = await open_channel(TO_WORKER)
+async def _run(arguments: Sequence[str]) -> int:
+    channel = await open_channel((Begin, *TO_WORKER))
+    if list(arguments) == [STANDBY]:
+        async for message, _ in channel.messages():
+            if isinstance(message, Begin):
+                arguments = message.arguments
+                break
+        else:
+            return 0
+    options = _parser().parse_args(arguments)
+    logs.setup(options.log_level)
     ending = asyncio.current_task()
     assert ending is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.cancel)

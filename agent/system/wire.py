@@ -27,6 +27,13 @@ class Ping:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Begin:
+    """First message to a worker that was started without its arguments."""
+
+    arguments: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Done:
     """Answer to a request; `error` is empty when it succeeded."""
 

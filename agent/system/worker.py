@@ -14,16 +14,15 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from agent.system.wire import MAX_LINE_BYTES, Done, Ping, WireError, decode, encode
+from agent.system.child import CHANNEL_VARIABLE, Child, start
+from agent.system.wire import MAX_LINE_BYTES, Begin, Done, Ping, WireError, decode, encode
 
 log = logging.getLogger(__name__)
 
-CHANNEL_VARIABLE = "SIGNAGE_AGENT_CHANNEL_FD"
 PR_SET_PDEATHSIG = 1
 
 
@@ -49,7 +48,8 @@ class Worker:
     """One run of a child process `python -m <module> <arguments>`.
 
     `expected` are the messages it may send; each one but the answers to requests goes to `on_message`.
-    `on_open` is called when messages can be sent, `on_stuck` when it survives SIGKILL.
+    `on_open` is called when messages can be sent, `on_stuck` when it survives SIGKILL. A `spare` of the same module is used
+    instead of starting a child.
     """
 
     def __init__(
@@ -63,11 +63,14 @@ class Worker:
         on_open: Callable[[], None] | None = None,
         on_stuck: Callable[[], None] | None = None,
         environment: Mapping[str, str] | None = None,
+        spare: Child | None = None,
         timers: WorkerTimers = WorkerTimers(),
     ) -> None:
         self.name = name
         self.pid: int | None = None
-        self._argv = [sys.executable, "-m", module, *arguments]
+        self._module = module
+        self._arguments = arguments
+        self._spare = spare
         self._expected = expected
         self._on_message = on_message
         self._on_open = on_open
@@ -80,27 +83,18 @@ class Worker:
 
     async def run(self) -> str:
         """Starts the child and stays until it has ended; says how, in words. Cancelled: ends the child first."""
-        ours, theirs = socket.socketpair()
+        spare, self._spare = self._spare, None
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, **self._environment, CHANNEL_VARIABLE: str(theirs.fileno())},
-                pass_fds=[theirs.fileno()],
-            )
+            child = spare or start(self._module, self._arguments, self._environment)
         except OSError as error:
-            ours.close()
             return f"cannot be started ({error})"
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.pid = process.pid
-        log.debug("worker started name=%s pid=%d", self.name, process.pid)
+        self.pid = child.pid
+        log.debug("worker started name=%s pid=%d", self.name, child.pid)
         reason = ""
         try:
-            reader, self._writer = await asyncio.open_connection(sock=ours, limit=MAX_LINE_BYTES + 1)
+            reader, self._writer = await asyncio.open_connection(sock=child.connection, limit=MAX_LINE_BYTES + 1)
+            if spare is not None:
+                self.send(Begin(tuple(self._arguments)))
             if self._on_open is not None:
                 self._on_open()
             async with asyncio.TaskGroup() as group:
@@ -111,8 +105,8 @@ class Worker:
                 reading.cancel()
                 pinging.cancel()
         finally:
-            await _to_the_end(asyncio.create_task(self._end(process), name=f"{self.name}: ends"))
-        return f"{reason}; exit {_exit_text(process.returncode)}"
+            await _to_the_end(asyncio.create_task(self._end(child), name=f"{self.name}: ends"))
+        return f"{reason}; exit {_exit_text(child.returncode)}"
 
     def send(self, message: Any) -> None:
         """Sends without an answer. A worker that is not running, or ends meanwhile, never gets it."""
@@ -174,23 +168,25 @@ class Worker:
                 return f"no longer usable ({error})"
         return f"hung: {lost} pings lost"
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
+    async def _end(self, child: Child) -> None:
         if self._writer is not None:
             self._writer.close()
+        else:
+            child.connection.close()
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(WorkerGoneError(f"{self.name} ended"))
         timers = self._timers
         for number, wait_s in ((None, timers.leave_s), (signal.SIGTERM, timers.term_s), (signal.SIGKILL, timers.kill_s)):
-            if process.returncode is None:
+            if child.returncode is None:
                 if number is not None:
                     with contextlib.suppress(ProcessLookupError):
-                        process.send_signal(number)
+                        child.send_signal(number)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
-                        await process.wait()
-        if process.returncode is None:
-            log.error("worker survives SIGKILL; the kernel holds it name=%s pid=%d", self.name, process.pid)
+                        await child.wait()
+        if child.returncode is None:
+            log.error("worker survives SIGKILL; the kernel holds it name=%s pid=%d", self.name, child.pid)
             if self._on_stuck is not None:
                 self._on_stuck()
         self.pid = None

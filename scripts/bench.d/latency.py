@@ -15,7 +15,6 @@ from pathlib import Path
 
 from common import box, clip, item, playlist
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
 
 HOOK = """
 import os, sys
@@ -32,6 +31,7 @@ if "agent.screen.worker" in sys.orig_argv:
 
     mpv.MPV.__init__ = init
 """
+PAUSE, PLAY = json.dumps({"action": "pause"}), json.dumps({"action": "play"})
 BARE = """
 import sys, mpv
 player = mpv.MPV(vo="gpu", gpu_sw="yes", ao="null", config="no", input_ipc_server=sys.argv[2], loop_file="inf", fullscreen="yes")
@@ -39,6 +39,21 @@ player.play(sys.argv[1]); player.wait_until_playing()
 print("ready", flush=True)
 for line in sys.stdin:
     player.pause = line.strip() == "1"
+"""
+ECHO = """
+import asyncio
+from websockets.asyncio.server import serve
+
+async def echo(socket):
+    async for frame in socket:
+        await socket.send(frame)
+
+async def main():
+    async with serve(echo, "127.0.0.1", 0, compression=None) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await server.wait_closed()
+
+asyncio.run(main())
 """
 
 
@@ -87,7 +102,7 @@ async def measure(rounds: int) -> None:
             await made.server.connected(made.agent.serial)
             watcher = await Watcher.at(ipc)
             ours = await times(
-                watcher, rounds, lambda on: made.server.send(made.agent.serial, {"action": "pause" if on else "play"})
+                watcher, rounds, lambda on: made.server.send_raw(made.agent.serial, PAUSE if on else PLAY)
             )
     print(
         f"frame to property vs bare property change + bare round trip: ratio={ours / (bare + trip):.2f}"
@@ -130,22 +145,20 @@ async def bare_change(folder: Path, display: str, path: Path, rounds: int) -> fl
 
 
 async def round_trip(rounds: int) -> float:
-    """Median seconds of an echo over loopback."""
-
-    async def echo(socket: ServerConnection) -> None:
-        async for frame in socket:
-            await socket.send(frame)
-
+    """Median seconds of an echo by another process over loopback."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", ECHO, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
     taken = []
-    async with serve(echo, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
-            for _ in range(rounds):
-                begun = time.monotonic()
-                await socket.send('{"action":"pause"}')
-                await socket.recv()
-                taken.append(time.monotonic() - begun)
-                await asyncio.sleep(0.02)
+    async with connect(f"ws://127.0.0.1:{port}", compression=None) as socket:
+        for _ in range(rounds):
+            begun = time.monotonic()
+            await socket.send(PAUSE)
+            await socket.recv()
+            taken.append(time.monotonic() - begun)
+            await asyncio.sleep(0.02)
+    process.kill()
+    await process.wait()
     return statistics.median(taken)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agent.system.child import Child
 from agent.system.wire import MAX_LINE_BYTES, WireError
 from agent.system.worker import Worker, WorkerGoneError, WorkerTimers
 from tests.system.child import FROM_CHILD, Do, Said
@@ -206,10 +207,10 @@ async def test_a_module_that_cannot_be_started(start: Start) -> None:
     assert "exit 1" in await start(module="tests.system.nothing_here").ended()
 
 
-async def test_a_program_that_cannot_be_started(start: Start) -> None:
+async def test_a_program_that_cannot_be_started(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """No memory for another process, or no interpreter: it is said, and the owner may try again."""
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     run = start()
-    run.worker._argv[0] = "/nowhere/python"
     assert "cannot be started" in await run.ended()
 
 
@@ -271,7 +272,7 @@ async def test_a_child_that_the_kernel_holds_is_reported(
     run.worker.send(Do("deaf"))
     await run.says("deaf")
     with monkeypatch.context() as patch:
-        patch.setattr(asyncio.subprocess.Process, "send_signal", lambda process, number: None)
+        patch.setattr(Child, "send_signal", lambda child, number: None)
         await run.cancel()
     assert stuck == [True]
     assert "survives SIGKILL" in caplog.text
