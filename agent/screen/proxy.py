@@ -30,6 +30,8 @@ from agent.system.worker import Worker, WorkerTimers
 
 log = logging.getLogger(__name__)
 
+TITLES_KEPT = 16
+
 
 @dataclass(frozen=True, slots=True)
 class ScreenTimers:
@@ -104,6 +106,7 @@ class Screen:
         self._outputs_changed = asyncio.Event()
         self._down_reason = ""
         self._on_since = 0.0
+        self._titles: dict[int, str] = {}
         self._deaths: dict[str, int] = {}
         self._complaints: collections.deque[tuple[str, str]] = collections.deque(maxlen=64)
         outputs.on_change(self._outputs_changed.set)
@@ -131,6 +134,7 @@ class Screen:
                 self.since = time.time()
                 self._on_since = now
             self._sent = scene
+            self._keep_titles(scene)
             self._worker.send(scene)
         if self._on_screen is not None and _token(scene) == self._on_screen:
             # What never left the screen while something else was wanted does not start a second time.
@@ -317,8 +321,15 @@ class Screen:
         log.log(level, "cannot be shown; skipped screen=%s title=%r reason=%s", self.name, title, reason)
 
     def _title(self, token: int) -> str:
-        shots = (self._sent.shot, self._sent.upcoming) if self._sent else ()
-        return next((shot.title for shot in shots if shot is not None and shot.token == token), "")
+        return self._titles.get(token, "")
+
+    def _keep_titles(self, scene: Scene) -> None:
+        """The worker may speak of a shot that the scene has left already."""
+        for shot in (scene.shot, scene.upcoming):
+            if shot is not None:
+                self._titles[shot.token] = shot.title
+        while len(self._titles) > TITLES_KEPT:
+            del self._titles[next(iter(self._titles))]
 
     def _tick(self) -> None:
         self._timer = None

@@ -28,7 +28,7 @@ CALM = WorkerTimers(ping_s=60.0, leave_s=3.0)
 class Run:
     """One run of the child and what it said."""
 
-    def __init__(self, timers: WorkerTimers = CALM, module: str = "tests.system.child", **callbacks: Callable[..., None]) -> None:
+    def __init__(self, timers: WorkerTimers = CALM, module: str = "tests.system.child", **callbacks: Any) -> None:
         self.heard: list[str] = []
         self._news = asyncio.Event()
         on_message: Callable[[Any], None] = callbacks.pop("on_message", self.hear)

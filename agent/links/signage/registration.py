@@ -13,6 +13,8 @@ from agent.links.signage.rest import SignageRest
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_RESOLUTION = "0x0"
+
 
 class Registration:
     """Registers the device when it is unknown, and again when its version, address or resolution has changed."""
@@ -23,6 +25,9 @@ class Registration:
         self._screen = screen
         self._ip_address: str | None = None
         self._resolution_seen = ""
+        self._kept_resolution: str | None = None
+        """Of an earlier start: what is said while the screen is not up."""
+        self._key = f"screen.{screen}.resolution"
         self._registered: tuple[Any, ...] | None = None
 
     @property
@@ -41,11 +46,16 @@ class Registration:
     async def register(self, *, anew: bool = False) -> None:
         """Registers if anything has changed, or `anew`. Raises RefusedError or UnavailableError."""
         self._ip_address = await ip_address(*self._rest.host)
+        if self._kept_resolution is None:
+            self._kept_resolution = str(await self._device.state.get(self._key, UNKNOWN_RESOLUTION))
         state = self._state()
         if state == self._registered and not anew:
             return
         await self._rest.register(await self._body())
         self._registered = state
+        if self._resolution() != self._kept_resolution:
+            self._kept_resolution = self._resolution()
+            await self._device.state.put(self._key, self._kept_resolution, durable=False)
         log.info("device registered serial=%s", self._device.identity.serial)
 
     def _state(self) -> tuple[Any, ...]:
@@ -76,7 +86,7 @@ class Registration:
 
     def _resolution(self) -> str:
         size = self._device.screens[self._screen].size
-        return "{}x{}".format(*size) if size else "0x0"
+        return "{}x{}".format(*size) if size else self._kept_resolution or UNKNOWN_RESOLUTION
 
 
 def _gigabytes(size_bytes: int) -> str:
