@@ -35,7 +35,9 @@ JPEG = b"\xff\xd8\xff\xe0 not much of a picture"
 QUICK = SignageTimers(
     fetch_s=600.0, retry_s=600.0, report_s=0.02, repeat_s=0.2, place_s=0.1, rest=RestTimers(request_s=5.0, refused_s=0.0)
 )
-QUICK_STORE = Timers(response_s=5.0, stall_s=5.0, tries=2, mismatch_tries=2, retry_first_s=0.01, retry_last_s=0.02, progress_s=0.01)
+QUICK_STORE = Timers(
+    response_s=5.0, stall_s=5.0, tries=2, mismatch_tries=2, retry_first_s=0.01, retry_last_s=0.02, progress_s=0.01
+)
 
 
 async def until(condition: Callable[[], object], what: str = "") -> None:
@@ -261,12 +263,16 @@ class Box:
         self.link = CountingLink("main", device, sides=self.sides, timers=self.timers, **{**options, **self.link_options})
         parts = (self.volume, self.brightness, self.media, self.link)
         self._tasks = [asyncio.create_task(part.run(), name=f"box: {type(part).__name__}") for part in parts]
-        started = asyncio.gather(self.volume.started(), self.brightness.started())
-        await asyncio.wait({started, *self._tasks}, timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        started = asyncio.create_task(self._started(), name="box: waits for its start")
+        await asyncio.wait([started, *self._tasks], timeout=DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
             started.cancel()
             await self.stop(orderly=False)
             raise AssertionError("volume or brightness did not start")
+
+    async def _started(self) -> None:
+        await self.volume.started()
+        await self.brightness.started()
 
     async def stop(self, *, orderly: bool = True) -> None:
         """Ends it as SIGTERM does, or, not `orderly`, without a last word to the disk. What broke off is raised."""
@@ -305,6 +311,11 @@ class Box:
         else:
             await self.server.send(self.serial, frame)
         await until(lambda: self.link.frames > before, f"frame handled: {frame!r:.80}")
+
+    async def quiet(self) -> None:
+        """Lets everything that was set off come to its end; takes a text bar away."""
+        await self.command("hide_text_overlay")
+        await asyncio.sleep(0.05)
 
     async def shows(self, title: str, *, screen: str = "") -> None:
         """Waits until that item is on."""

@@ -34,6 +34,14 @@ class Holding:
     job: asyncio.Task[None] | None = None
     temporary: bool = False
     """What is missing may come if it is tried again."""
+    told: set[str] = field(default_factory=set)
+    """What the log has said of its trouble since it was last whole."""
+
+    def trouble(self, said: str) -> int:
+        """The level at which the log is to say this: a warning the first time."""
+        level = logging.DEBUG if said in self.told else logging.WARNING
+        self.told.add(said)
+        return level
 
     @property
     def busy(self) -> bool:
@@ -154,10 +162,10 @@ class Library:
     async def look_for_losses(self) -> None:
         """A file was found damaged or gone: whatever used it fetches it again."""
         for holding in list(self.holdings.values()):
-            had = [media for media in holding.playlist.media if self.path_of(media)]
-            gone = [media for media in had if not await self._find(media)]
-            if gone:
-                log.warning("file lost, fetched again playlist=%s item=%r", holding.playlist.playlist_id, gone[0].file_name)
+            playlist, before = holding.playlist, holding.downloaded
+            found = [media for media in playlist.media if await self._find(media)]
+            if len(found) < before and self.holdings.get(playlist.playlist_id) is holding and holding.playlist is playlist:
+                log.warning("file lost, fetched again playlist=%s items=%d", playlist.playlist_id, before - len(found))
                 self._stop(holding)
                 holding.status = "downloading"
                 self._on_files(holding.playlist.playlist_id)
@@ -245,7 +253,8 @@ class Library:
             )
         except FetchError as error:
             failures[id(media)] = error
-            log.warning("not downloaded playlist=%s item=%r cause=%s", playlist_id, media.file_name, error)
+            level = holding.trouble(f"{media.url} {error}")
+            log.log(level, "not downloaded playlist=%s item=%r cause=%s", playlist_id, media.file_name, error)
             self._on_report(holding, True)
             return
         self._paths[_key(media)] = str(path)
@@ -268,8 +277,10 @@ class Library:
             holding.status = "partial" if holding.missing else "ready"
         if holding.status == before:
             return
+        if holding.status == "ready":
+            holding.told.clear()
         log.log(
-            logging.INFO if holding.status == "ready" else logging.WARNING,
+            logging.INFO if holding.status == "ready" else holding.trouble(f"{holding.status} {holding.missing} {holding.error}"),
             "playlist %s link=%s playlist=%s items=%d/%d%s",
             holding.status, self._owner, playlist.playlist_id, holding.downloaded, playlist.total_items,
             f" error={holding.error!r}" if holding.error else "",

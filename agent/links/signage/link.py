@@ -187,7 +187,7 @@ class SignageLink(Link):
     async def save(self) -> None:
         """Writes the present position to disk; called when the agent ends."""
         for name in self._sides:
-            await self._save_side(name, durable=True)
+            await self._save_side(name, True)
 
     def playlists(self) -> list[dict[str, Any]]:
         """Its entries in `status --json`."""
@@ -292,14 +292,14 @@ class SignageLink(Link):
                 self._play_media(action)
             case messages.ShowTextOverlay(text_overlay=overlay):
                 self._show(overlay)
-                self._spawn(self._store(self._memory.keep_overlay(overlay)), "keeps the overlay")
+                self._spawn(self._store(self._memory.keep_overlay, overlay), "keeps the overlay")
             case messages.HideTextOverlay():
                 self._show(None)
-                self._spawn(self._store(self._memory.keep_overlay(None)), "forgets the overlay")
+                self._spawn(self._store(self._memory.keep_overlay, None), "forgets the overlay")
             case messages.SetBrightness(brightness=percent):
-                self._spawn(self._store(self._device.brightness.set(percent)), "sets brightness")
+                self._spawn(self._store(self._device.brightness.set, percent), "sets brightness")
             case messages.SetVolume(volume=percent):
-                self._spawn(self._store(self._device.volume.set(percent)), "sets volume")
+                self._spawn(self._store(self._device.volume.set, percent), "sets volume")
             case messages.CleanupOldPlaylists(playlist_ids_to_keep=keep):
                 self._spawn(self._clean_up(set(keep)), "cleans up")
 
@@ -318,7 +318,8 @@ class SignageLink(Link):
         self._each_side(step)
 
     def _switch(self, playlist_id: Id, *, media_id: Id | None = None, index: int | None = None) -> bool:
-        """Switches the side that lists the id; False: none does."""
+        """Switches each side that lists the id; False: none does."""
+        found = False
         for name, side in self._sides.items():
             if playlist_id in side.known:
                 self._awaited = None
@@ -330,8 +331,8 @@ class SignageLink(Link):
                     self._ready_soon()
                 self._screens[name].refresh()
                 self._save_soon(name, durable=True)
-                return True
-        return False
+                found = True
+        return found
 
     def _play_media(self, action: messages.PlayMedia) -> None:
         found = False
@@ -363,7 +364,7 @@ class SignageLink(Link):
         """The server asks for these again: they are fetched, now and after a restart."""
         if playlist_ids & self._released:
             self._released -= playlist_ids
-            self._spawn(self._store(self._memory.keep_released(set(self._released))), "keeps what is released")
+            self._spawn(self._store(self._memory.keep_released, set(self._released)), "keeps what is released")
 
     async def _clean_up(self, keep: set[Id]) -> None:
         keep = keep | {side.playing.playlist_id for side in self._sides.values() if side.playing is not None}
@@ -374,7 +375,7 @@ class SignageLink(Link):
         self._released |= released
         self._reports.forget(set(self._library.holdings))
         log.info("old playlists cleaned up link=%s playlists=%d files=%d", self.name, len(released), deleted)
-        await self._store(self._memory.keep_released(self._released))
+        await self._store(self._memory.keep_released, set(self._released))
         self._ready_soon()
 
     # Playlists
@@ -418,7 +419,8 @@ class SignageLink(Link):
             raise UnavailableError(str(error)) from None
         log.info("playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values()))
         for name, playlists in fetched.items():
-            await self._memory.keep_bodies(name, playlists.bodies)
+            playing = self._sides[name].playing
+            await self._memory.keep_bodies(name, playlists.bodies, None if playing is None else playing.playlist_id)
         now = self._now()
         urgent_before = {i for side in self._sides.values() for i in side.urgent}
         switch_to = order.switch_to if order.switch_to == self._awaited else None  # a newer switch wins
@@ -557,21 +559,25 @@ class SignageLink(Link):
 
     def _save_soon(self, name: str, *, durable: bool = False) -> None:
         self._placed[name] = self._sides[name].place(self._now())
-        self._spawn(self._store(self._save_side(name, durable=durable)), "saves the position")
+        self._spawn(self._store(self._save_side, name, durable), "saves the position")
 
-    async def _save_side(self, name: str, *, durable: bool) -> None:
+    async def _save_side(self, name: str, durable: bool) -> None:
         side = self._sides[name]
         state = SideState(side.chosen, side.server_current, side.paused, side.place(self._now()))
         await self._memory.keep_side(name, state, durable=durable)
 
-    async def _store(self, storing: Coroutine[Any, Any, None]) -> None:
+    async def _store(self, store: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         try:
-            await storing
+            await store(*arguments)
         except StateError as error:
             log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
 
     def _spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
-        self._tasks.create_task(work, name=f"{self.name}: {what}")
+        try:
+            self._tasks.create_task(work, name=f"{self.name}: {what}")
+        except RuntimeError:  # the link is ending, while screens and files still tell their news
+            work.close()
+            log.debug("left undone, the link ends link=%s work=%r", self.name, what)
 
     @staticmethod
     def _now() -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from agent.links.signage.messages import Id, TextOverlay
+from agent.links.signage.messages import Id, TextOverlay, to_id
 from agent.links.signage.side import Place
 from agent.system.state import State
 
@@ -41,10 +41,12 @@ class Memory:
         rows = await self._state.read(lambda database: database.execute(query, (self._link, side)).fetchall())
         return [json.loads(body) for (body,) in rows]
 
-    async def keep_bodies(self, side: str, bodies: Iterable[Any]) -> None:
-        """Replaces them; writes nothing if they are the same."""
-        bodies = list(bodies)
-        if bodies == await self.bodies(side):
+    async def keep_bodies(self, side: str, bodies: Iterable[Any], playing: Id | None = None) -> None:
+        """Replaces them; writes nothing if they are the same. What is `playing` stays though the server no longer has it."""
+        bodies, before = list(bodies), await self.bodies(side)
+        if playing is not None and not any(_has_id(body, playing) for body in bodies):
+            bodies += [body for body in before if _has_id(body, playing)]
+        if bodies == before:
             return
         rows = [(self._link, side, place, json.dumps(body)) for place, body in enumerate(bodies)]
 
@@ -100,3 +102,10 @@ class Memory:
 
     def _key(self, what: str) -> str:
         return f"signage.{self._link}.{what}"
+
+
+def _has_id(body: Any, playlist_id: Id) -> bool:
+    try:
+        return isinstance(body, dict) and to_id(body.get("id")) == playlist_id
+    except ValueError:
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,16 @@ import pytest
 from agent.links import backoff
 from agent.links.signage import link as signage_link
 from tests.box import Box
-from tests.servers import MediaFile, SignageServer
+from tests.servers import PLAYLISTS_PATH, MediaFile, SignageServer, item, playlist
 
 MakeBox = Callable[..., Box]
 MakeFile = Callable[..., MediaFile]
+Playing = Callable[..., AbstractAsyncContextManager[Box]]
+
+
+def fetches(server: SignageServer) -> int:
+    """How often playlists were asked for."""
+    return len(server.requests_to(PLAYLISTS_PATH))
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +65,19 @@ def file(server: SignageServer) -> MakeFile:
         return server.media.add(name, (seed * (size // len(seed) + 1))[:size])
 
     return make
+
+
+@pytest.fixture
+def playing(server: SignageServer, make_box: MakeBox, file: MakeFile) -> Playing:
+    """Boxes with two playlists on disk: 101 (a, b, c; media 1 to 3) is on, 102 (d, e; media 4 and 5) is not."""
+
+    @asynccontextmanager
+    async def start(**options: Any) -> AsyncIterator[Box]:
+        entries = [item(file(f"{name}.png"), media_id=number) for number, name in enumerate("abcde", start=1)]
+        server.offer([playlist(101, entries[:3]), playlist(102, entries[3:])])
+        async with make_box(**options) as box:
+            await box.ready(101, 102)
+            await box.shows("a.png")
+            yield box
+
+    return start

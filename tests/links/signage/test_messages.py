@@ -150,7 +150,9 @@ def test_play_media(body: dict[str, Any], expected: tuple[Any, ...]) -> None:
 @pytest.mark.parametrize("key", ["new_solution_id", "newSolutionId"])
 def test_reload_with_a_playlist_to_switch_to(key: str, value: Any, expected: Any) -> None:
     """`new_solution_id` in `params`; one that makes no sense leaves a plain reload."""
-    assert taken(action="reload_playlist", params={key: value}) == ReloadPlaylist(action="reload_playlist", new_solution_id=expected)
+    assert taken(action="reload_playlist", params={key: value}) == ReloadPlaylist(
+        action="reload_playlist", new_solution_id=expected
+    )
 
 
 @pytest.mark.parametrize("key", ["playlistIdsToKeep", "playlist_ids_to_keep"])
@@ -171,19 +173,34 @@ def test_cleanup_that_would_keep_nothing(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("said", "percent"),
-    [(0, 0), (100, 100), (75, 75), ("60", 60), (" 60 ", 60), (60.4, 60), ("60.6", 61), (-5, 0), (101, 100), (1e300, 100), ("-1", 0), (10**30, 100)],
+    [
+        (0, 0),
+        (100, 100),
+        (75, 75),
+        ("60", 60),
+        (" 60 ", 60),
+        (60.4, 60),
+        ("60.6", 61),
+        (-5, 0),
+        (101, 100),
+        (1e300, 100),
+        ("-1", 0),
+        (10**30, 100),
+    ],
 )
 def test_percents_are_clamped(said: Any, percent: int) -> None:
     """0-100, also from numeric strings."""
     assert taken(action="set_volume", volume=said) == SetVolume(action="set_volume", volume=percent)
-    assert taken(action="set_brightness", params={"brightness": said}) == SetBrightness(action="set_brightness", brightness=percent)
+    assert taken(action="set_brightness", params={"brightness": said}) == SetBrightness(
+        action="set_brightness", brightness=percent
+    )
 
 
 @pytest.mark.parametrize("said", [None, "", "loud", "75%", True, False, [], [50], {}, "nan", "inf"])
 def test_percents_that_are_none(said: Any) -> None:
     """Missing or not a number: ignored."""
     for body in ({"action": "set_volume", "volume": said}, {"action": "set_brightness", "brightness": said}):
-        with pytest.raises(UnknownMessageError, match="volume|brightness"):
+        with pytest.raises(UnknownMessageError, match=r"volume|brightness"):
             parse(json.dumps(body))
     with pytest.raises(UnknownMessageError):
         taken(action="set_volume")
@@ -263,7 +280,8 @@ def test_what_is_said_of_garbage_is_short_and_on_one_line(action: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"type": "connection_established"}, {"type": "connection_established", "message": "hi"}, {"type": "pong", "data": [1]}]
+    "body",
+    [{"type": "connection_established"}, {"type": "connection_established", "message": "hi"}, {"type": "pong", "data": [1]}],
 )
 def test_a_greeting_is_normal(body: dict[str, Any]) -> None:
     """It means nothing."""
@@ -303,13 +321,18 @@ def test_unknown_overlay_words_fall_back(value: Any) -> None:
     assert overlay(animation=value, position="top").position == "top"
 
 
-@pytest.mark.parametrize(("value", "speed"), [(120, 120), ("80", 80), (0.5, 0.5), (0, 50), (-5, 50), (1e9, 50), ("fast", 50), (None, 50), (True, 50), ([], 50)])
+@pytest.mark.parametrize(
+    ("value", "speed"),
+    [(120, 120), ("80", 80), (0.5, 0.5), (0, 50), (-5, 50), (1e9, 50), ("fast", 50), (None, 50), (True, 50), ([], 50)],
+)
 def test_overlay_speed(value: Any, speed: float) -> None:
     """Zero, negative or absurd: the default."""
     assert overlay(speed=value).speed == speed
 
 
-@pytest.mark.parametrize(("value", "size"), [(48, 48), ("48", 48), (0, 24), (-1, 24), (1e9, 24), ("big", 24), (None, 24), (True, 24), ({}, 24)])
+@pytest.mark.parametrize(
+    ("value", "size"), [(48, 48), ("48", 48), (0, 24), (-1, 24), (1e9, 24), ("big", 24), (None, 24), (True, 24), ({}, 24)]
+)
 def test_overlay_font_size(value: Any, size: float) -> None:
     """The same for the size."""
     assert overlay(font_size=value).font_size == size
@@ -358,7 +381,9 @@ def test_overlay_text_is_one_line(newline: str) -> None:
     assert overlay(text=f"one{newline}two").text.replace("  ", " ") == "one two"
 
 
-@pytest.mark.parametrize("text", ["{\\b1} \\N", "\\{}", "Привет, мир", "مرحبا", "שלום", "🎉👩‍👩‍👧", "日本語", "a" * 2000, "<b>&amp;</b>"])
+@pytest.mark.parametrize(
+    "text", ["{\\b1} \\N", "\\{}", "Привет, мир", "مرحبا", "שלום", "🎉👩‍👩‍👧", "日本語", "a" * 2000, "<b>&amp;</b>"]
+)
 def test_overlay_text_stays_as_it_is(text: str) -> None:
     """Braces, backslashes, alphabets and 2,000 characters are text."""
     assert overlay(text=text).text == text
@@ -372,7 +397,9 @@ def test_overlay_text_that_no_encoder_takes() -> None:
 
 def test_overlay_arguments_in_other_places() -> None:
     """Inside `params`, in camelCase down to its fields."""
-    action = taken(action="show_text_overlay", params={"textOverlay": {"text": "Hi", "backgroundColor": "#111", "fontSize": "30"}})
+    action = taken(
+        action="show_text_overlay", params={"textOverlay": {"text": "Hi", "backgroundColor": "#111", "fontSize": "30"}}
+    )
     assert isinstance(action, ShowTextOverlay)
     assert action.text_overlay == TextOverlay(text="Hi", background_color="#111111", font_size=30)
 
@@ -386,7 +413,10 @@ def test_an_overlay_survives_the_disk() -> None:
 # Ids
 
 
-@pytest.mark.parametrize(("value", "expected"), [(5, 5), ("5", 5), (" 5 ", 5), ("-5", -5), (5.0, 5), ("a", "a"), ("5a", "5a"), (0, 0), ("٥", "٥"), ("--5", "--5")])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(5, 5), ("5", 5), (" 5 ", 5), ("-5", -5), (5.0, 5), ("a", "a"), ("5a", "5a"), (0, 0), ("٥", "٥"), ("--5", "--5")],
+)
 def test_ids(value: Any, expected: Any) -> None:
     """A numeric string is the same id as the number; other strings stand for themselves."""
     assert to_id(value) == expected
