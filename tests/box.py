@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from agent.device import Device
@@ -248,7 +249,8 @@ class Box:
         self.volume = Volume(self.state, apply_to_player=lambda percent, _muted: self.volumes.append(percent))
         self.volume._mixer = _NoMixer(on_change=lambda _reading: None, on_lost=lambda _error: None)
         self.brightness = Brightness(self.state, backend="software", apply_to_screens=self.dims.append)
-        device = Device(
+        # What a signage link uses of a device, and nothing else.
+        used = SimpleNamespace(
             identity=Identity(self.serial, "B827EB000001", "B8:27:EB:00:00:01", "Acme", "Sign 1", "Acme Ltd", "Debian 12"),
             state=self.state,
             media=self.media,
@@ -258,6 +260,7 @@ class Box:
             image_s=self.image_s,
             runtime_dir=self.directory,
         )
+        device = cast("Device", used)
         await self.media.start()
         options = {"url": self.server.url, "username": self.server.username, "password": self.server.password, "spread_s": 0.0}
         self.link = CountingLink("main", device, sides=self.sides, timers=self.timers, **{**options, **self.link_options})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import ssl
@@ -20,13 +19,15 @@ from agent.links.link import Address, Link, RefusedError, UnavailableError
 from agent.links.signage import messages
 from agent.links.signage.library import Holding, Library
 from agent.links.signage.memory import Memory, SideState
-from agent.links.signage.messages import Id, ReadyPlaylists, UnknownMessageError
+from agent.links.signage.messages import Id, UnknownMessageError
 from agent.links.signage.orders import Order, Orders
+from agent.links.signage.outbox import Outbox
 from agent.links.signage.playlists import PlaylistReader, ServerPlaylist, SidePlaylists
 from agent.links.signage.registration import Registration
 from agent.links.signage.reports import Reports
 from agent.links.signage.rest import RestTimers, SignageRest, UnknownDeviceError
 from agent.links.signage.side import Place, Side
+from agent.links.signage.uploads import upload_forever
 from agent.screen.proxy import Screen
 from agent.stage.playlist import Item
 from agent.stage.playlist_program import PlaylistProgram
@@ -54,6 +55,8 @@ class SignageTimers:
     """At most so long do the playlists wait for a registration, which goes on beside them."""
     report_s: float = 1.0
     repeat_s: float = 30.0
+    arrivals_s: float = 0.1
+    """Items that arrive within this time join a running list together."""
     place_s: float = 30.0
     """At most so often is the position within an item written to disk."""
     rest: RestTimers = field(default_factory=RestTimers)
@@ -92,6 +95,7 @@ class SignageLink(Link):
         self._reader = PlaylistReader(self._rest.origin, device.image_s)
         self._registration = Registration(device, self._rest, next(iter(sides.values())))
         self._registering: asyncio.Task[None] | None = None
+        self._outbox = Outbox(Reports(interval_s=timers.report_s, repeat_s=timers.repeat_s), self._ready_now)
         self._library = Library(
             f"{name}",
             device.media,
@@ -99,7 +103,7 @@ class SignageLink(Link):
             trusted_origin=self._rest.origin,
             tls=tls,
             on_report=self._on_report,
-            on_bytes=self._on_bytes,
+            on_bytes=self._outbox.bytes_flow,
             on_files=self._on_files,
             on_done=self._on_done,
         )
@@ -113,10 +117,6 @@ class SignageLink(Link):
             )
             for side, screen in self._screens.items()
         }
-        self._reports = Reports(interval_s=timers.report_s, repeat_s=timers.repeat_s)
-        self._report_event = asyncio.Event()
-        self._ready_due = False
-        self._ready_sent: list[Id] | None = None
         self._orders = Orders(timers.fetch_s, timers.retry_s, self._is_incomplete)
         self._memory = Memory(name, device.state)
         self._tasks: asyncio.TaskGroup
@@ -124,12 +124,14 @@ class SignageLink(Link):
         self._unknown: set[str] = set()
         self._awaited: Id | None = None
         """The newest switch, if it is to be carried out after a fetch."""
+        self._arrived: set[Id] = set()
+        self._taking_in: asyncio.TimerHandle | None = None
         self._released: set[Id] = set()
         """Playlists whose files were cleaned up; fetched again only when the server asks for it."""
         self._restored = False
         self._watching: dict[str, Callable[[], None]] = {}
         self._placed: dict[str, Place | None] = {}
-        self._fetch_trouble, self._register_trouble, self._upload_trouble = Trouble(log), Trouble(log), Trouble(log)
+        self._fetch_trouble, self._register_trouble = Trouble(log), Trouble(log)
 
     # Life
 
@@ -163,16 +165,18 @@ class SignageLink(Link):
                 self._spawn(self._library.run(), "downloads")
                 self._spawn(self._fetch_forever(), "fetches playlists")
                 self._spawn(self.connect_forever(), "connects")
-                self._spawn(self._renew_forever(), "renews tokens")
+                self._spawn(self._rest.keep_fresh(), "renews tokens")
                 self._spawn(self._save_forever(), "saves positions")
                 if self._screenshots_s:
-                    self._spawn(self._screenshots_forever(), "uploads screenshots")
+                    self._spawn(self._upload_forever(), "uploads screenshots")
         finally:
             self._leave()
             await self._rest.close()
 
     def _leave(self) -> None:
         """Gives the screens back."""
+        if self._taking_in is not None:
+            self._taking_in.cancel()
         for name, side in self._sides.items():
             screen = self._screens[name]
             screen.stage.remove(side.program, self._now())
@@ -219,9 +223,11 @@ class SignageLink(Link):
 
     async def session(self, socket: ClientConnection) -> None:
         """See `Link`."""
-        self._ready_due = True
+        self._outbox.ready()
         self.fetch(again=False)
-        sender = asyncio.create_task(self._send_reports(socket), name=f"{self.name}: reports")
+        sender = asyncio.create_task(self._outbox.send_to(socket), name=f"{self.name}: reports")
+        # A connection without reports would be of no use.
+        sender.add_done_callback(lambda task: None if task.cancelled() else socket.transport.abort())
         try:
             async for frame in socket:
                 self._on_frame(frame)
@@ -230,27 +236,6 @@ class SignageLink(Link):
             await asyncio.wait({sender})
             if not sender.cancelled() and (error := sender.exception()) and not isinstance(error, ConnectionClosed):
                 log.error("reports broke off link=%s", self.name, exc_info=error)
-
-    async def _send_reports(self, socket: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._report_event.clear()
-            for status in self._reports.due(loop.time()):
-                await socket.send(status.text())
-                self._reports.sent(status, loop.time())
-            if self._ready_due:
-                self._ready_due = False
-                ready = [playlist_id for playlist_id in self._library.ready() if self._is_listed(playlist_id)]
-                try:
-                    await socket.send(ReadyPlaylists(playlist_ids=ready).text())
-                except ConnectionClosed:
-                    self._ready_due = True
-                    raise
-                self._ready_sent = ready
-            deadline = self._reports.deadline()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline):
-                    await self._report_event.wait()
 
     # Commands
 
@@ -328,7 +313,7 @@ class SignageLink(Link):
                     self._library.hurry(playlist_id)
                     self._fetch_files(again=False)
                 else:
-                    self._ready_soon()
+                    self._outbox.ready()
                 self._screens[name].refresh()
                 self._save_soon(name, durable=True)
                 found = True
@@ -373,10 +358,10 @@ class SignageLink(Link):
         released = self._library.holdings.keys() - keep
         deleted = await self._library.forget(released)
         self._released |= released
-        self._reports.forget(set(self._library.holdings))
+        self._outbox.forget(set(self._library.holdings))
         log.info("old playlists cleaned up link=%s playlists=%d files=%d", self.name, len(released), deleted)
         await self._store(self._memory.keep_released, set(self._released))
-        self._ready_soon()
+        self._outbox.ready()
 
     # Playlists
 
@@ -450,12 +435,12 @@ class SignageLink(Link):
 
     def _set_library(self, sides: Mapping[str, SidePlaylists], urgent: set[Id], *, again: bool) -> None:
         playlists = {p.playlist_id: p for side in sides.values() for p in side.playlists if p.playlist_id not in self._released}
-        self._reports.forget(set(playlists))
+        self._outbox.forget(set(playlists))
         for side in self._sides.values():
             if side.playing is not None:
                 playlists.setdefault(side.playing.playlist_id, side.playing)
         if not playlists:
-            self._ready_soon()
+            self._outbox.ready()
         self._library.update(playlists.values(), urgent, again=again)
 
     def _is_incomplete(self) -> bool:
@@ -471,28 +456,39 @@ class SignageLink(Link):
 
     # What the library says
 
+    def _ready_now(self) -> list[Id]:
+        return [playlist_id for playlist_id in self._library.ready() if self._is_listed(playlist_id)]
+
     def _on_report(self, holding: Holding, again: bool) -> None:
         if self._is_listed(holding.playlist.playlist_id):
-            self._reports.update(holding.report(), again=again)
-            self._report_event.set()
+            self._outbox.status(holding.report(), again=again)
         self.changed()
 
-    def _on_bytes(self, playlist_id: Id) -> None:
-        self._reports.bytes_flow(playlist_id, self._now())
-        self._report_event.set()
-
     def _on_files(self, playlist_id: Id) -> None:
-        if self._ready_sent is not None and playlist_id in self._ready_sent and playlist_id not in self._library.ready():
-            self._ready_soon()
+        """An item has arrived or was lost. A list that plays takes in what came together, another one is not kept waiting."""
+        self._outbox.check_ready(playlist_id)
+        self._arrived.add(playlist_id)
+        if any(side.playing is None for side in self._sides.values()):
+            self._take_in()
+        elif self._taking_in is None:
+            self._taking_in = asyncio.get_running_loop().call_later(self._timers.arrivals_s, self._take_in)
+
+    def _take_in(self) -> None:
+        if self._taking_in is not None:
+            self._taking_in.cancel()
+            self._taking_in = None
+        arrived, self._arrived = self._arrived, set()
         for name, side in self._sides.items():
-            side.files_changed(playlist_id, self._now())
+            for playlist_id in arrived:
+                side.files_changed(playlist_id, self._now())
             self._screens[name].refresh()
 
     def _on_done(self, playlist_id: Id) -> None:
         switched = any(playlist_id in side.urgent for side in self._sides.values())
-        self._on_files(playlist_id)
+        self._arrived.add(playlist_id)
+        self._take_in()
         if switched or not self._library.busy:
-            self._ready_soon()
+            self._outbox.ready()
         if not self._library.busy:
             self._orders.look_again()
 
@@ -503,40 +499,16 @@ class SignageLink(Link):
         """Perhaps the disk has damaged it: looked at now instead of at the next round of verification."""
         self._spawn(self._device.media.damaged(Path(item.path)), "verifies a file")
 
-    def _ready_soon(self) -> None:
-        self._ready_due = True
-        self._report_event.set()
-
-    # Standing tasks
-
-    async def _renew_forever(self) -> None:
-        backoff = Backoff(self._timers.rest.request_s)
-        while True:
-            await asyncio.sleep(max(1.0, self._rest.renew_in_s()))
-            if self._rest.renew_in_s() > 0:
-                continue
-            try:
-                await self._rest.renew(await self._rest.access())
-                backoff.lived(float("inf"))
-            except (RefusedError, UnavailableError) as error:
-                log.debug("token not renewed link=%s error=%s", self.name, error)
-                await asyncio.sleep(backoff.wait_s(refused=isinstance(error, RefusedError)))
-
-    async def _screenshots_forever(self) -> None:
-        screen = next(iter(self._screens.values()))
-        path = self._device.runtime_dir / f"{self.name}-upload.jpg"
-        while True:
-            await asyncio.sleep(self._screenshots_s)
-            if self.state != "connected" or not screen.up:
-                continue
-            try:
-                await screen.screenshot(path)
-                picture = await asyncio.to_thread(path.read_bytes)
-                media_id = screen.stage.status(self._now()).playing.media_id
-                await self._rest.send_screenshot(self._device.identity.serial, media_id, picture, self._screenshot_form)
-                self._upload_trouble.over(f"screenshots are sent again link={self.name}")
-            except (RuntimeError, OSError, RefusedError, UnavailableError) as error:
-                self._upload_trouble.is_("no screenshot sent", error, link=self.name)
+    async def _upload_forever(self) -> None:
+        await upload_forever(
+            next(iter(self._screens.values())),
+            self._rest,
+            self._device.identity.serial,
+            self._device.runtime_dir / f"{self.name}-upload.jpg",
+            every_s=self._screenshots_s,
+            form=self._screenshot_form,
+            is_connected=lambda: self.state == "connected",
+        )
 
     # State on disk
 

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from agent.links.backoff import Backoff
 from agent.links.link import RefusedError, UnavailableError
 from agent.links.signage.messages import to_number
 from agent.system import clock
@@ -167,6 +168,20 @@ class SignageRest:
                 else:
                     raise _trouble(status, body, "token refresh")
             await self._log_in()
+
+    async def keep_fresh(self) -> None:
+        """Renews the token before it expires, for ever."""
+        backoff = Backoff(self._timers.request_s)
+        while True:
+            await asyncio.sleep(max(1.0, self.renew_in_s()))
+            if self._tokens is None or self.renew_in_s() > 0:
+                continue
+            try:
+                await self.renew(self._tokens.access)
+                backoff.lived(float("inf"))
+            except (RefusedError, UnavailableError) as error:
+                log.debug("token not renewed link=%s error=%s", self._link, error)
+                await asyncio.sleep(backoff.wait_s(refused=isinstance(error, RefusedError)))
 
     async def _log_in(self) -> None:
         if self._login_refusal and _monotonic() < self._login_refused_at + self._timers.refused_s:
