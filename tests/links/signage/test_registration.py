@@ -82,7 +82,7 @@ async def test_another_address_is_told_after_the_reconnection(
             addresses.append(address)
             since = box.served.mark()
             server.drop(SERIAL)
-            await server.wait_for(lambda n=connections: box.served.connections == n)  # type: ignore[misc]
+            await server.wait_for(lambda n=connections: box.served.connections >= n)  # type: ignore[misc]
             await box.ready(since=since)
         await until(lambda: len(box.served.registered) >= 2)
         assert [body["ip_address"] for body in box.served.registered] == ["10.0.0.1", "10.0.0.2"]
