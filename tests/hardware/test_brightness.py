@@ -137,7 +137,7 @@ def test_a_missing_permission_names_the_udev_rule(sysfs: Path) -> None:
     light = panel(sysfs)
     (light / "brightness").chmod(0o644)
     for path in (*light.parents, *light.iterdir()):
-        if path.is_relative_to(sysfs.parents[2]):
+        if path.is_relative_to(tempfile.gettempdir()) and path != Path(tempfile.gettempdir()):
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
     program = f"""
         import os, sys
