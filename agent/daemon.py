@@ -180,6 +180,7 @@ class Daemon:
                 self._worker_arguments(name),
                 displays,
                 on_stuck=self._stuck,
+                on_hang=self._hung,
                 spare=self._spare if name == first else None,
             )
             for name, screen in settings.screens.items()
@@ -192,15 +193,16 @@ class Daemon:
         from agent.hardware.health import Health  # noqa: PLC0415
 
         self._tasks = tasks
-        self.device = await assemble(settings, state, screens, displays)
+        self.device = await assemble(settings, state, screens, displays, self._stuck)
         for link_settings in settings.links:
             self._start_link(link_settings)
         self.health = Health(state, sysfs=settings.hardware.sysfs)
-        for part in (self.device.volume, self.device.brightness, self.health):
+        for part in (self.device.volume, self.device.brightness, self.device.name, self.device.voice, self.health):
             part.on_change(self._changed)
         for what, work in (
             ("volume", self.device.volume.run()),
             ("brightness", self.device.brightness.run()),
+            ("voice", self.device.voice.run()),
             ("media store", self.device.media.run()),
             ("health", self.health.run()),
             ("clock", clock.ClockWatch(self._clock_set).run()),
@@ -288,6 +290,11 @@ class Daemon:
         for link in self.links:
             if link.clock_fault:
                 link.hurry()
+
+    def _hung(self) -> None:
+        """A player was held up, perhaps by a sound server that hangs: films go on silently until it answers."""
+        if hasattr(self, "device"):
+            self.device.volume.suspect()
 
     def _stuck(self) -> None:
         """A process that the kernel does not let go holds the hardware: only a restart of the box helps."""

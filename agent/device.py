@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.hardware.brightness import Brightness
 from agent.hardware.displays import Displays
 from agent.hardware.identity import Identity, identify
+from agent.hardware.name import DeviceName
+from agent.hardware.power import Power
+from agent.hardware.reboot import Reboot
 from agent.hardware.volume import Volume
 from agent.media.store import MediaStore
 from agent.screen.proxy import Screen
 from agent.settings import Settings
 from agent.system.state import State
+from agent.voice.proxy import VoiceProxy, pcm_name
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,14 @@ class Device:
     """Put together by the daemon; used by links, which it does not know."""
 
     identity: Identity
+    name: DeviceName
     state: State
     media: MediaStore
     volume: Volume
     brightness: Brightness
+    power: Power
+    reboot: Reboot
+    voice: VoiceProxy
     screens: Mapping[str, Screen]
     """By name; the first is the default."""
     image_s: float
@@ -33,14 +41,24 @@ class Device:
     """Files that need not survive, in memory where possible."""
 
 
-async def assemble(settings: Settings, state: State, screens: Mapping[str, Screen], displays: Displays) -> Device:
-    """The device these settings describe, its store looked through; its parts are not running yet."""
+async def assemble(
+    settings: Settings,
+    state: State,
+    screens: Mapping[str, Screen],
+    displays: Displays,
+    on_stuck: Callable[[], None] | None = None,
+) -> Device:
+    """The device these settings describe, its store looked through; its parts are not running yet.
+
+    `on_stuck` is called when the kernel does not let go of a worker.
+    """
     first_output = next(iter(settings.screens.values())).output
 
     def set_player_volume(percent: float, muted: bool) -> None:
         for screen in screens.values():
             screen.stage.volume_percent, screen.stage.muted = percent, muted
             screen.refresh()
+        device.voice.refresh()
 
     def set_dim(percent: float) -> None:
         for screen in screens.values():
@@ -55,8 +73,17 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
         parallel=settings.media.parallel,
     )
     await media.start()
+
+    def duck(sounding: bool, released: bool) -> None:
+        for screen in screens.values():
+            screen.stage.duck_db = settings.audio.duck_db if sounding else 0.0
+            screen.stage.sound_released = released
+            screen.refresh()
+
+    identity = await identify(state, serial=settings.device.serial, sysfs=settings.hardware.sysfs)
     device = Device(
-        identity=await identify(state, serial=settings.device.serial, sysfs=settings.hardware.sysfs),
+        identity=identity,
+        name=await DeviceName.load(state, configured=settings.device.name, fallback=identity.serial),
         state=state,
         media=media,
         volume=Volume(
@@ -73,6 +100,16 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
             sysfs=settings.hardware.sysfs,
             apply_to_screens=set_dim,
         ),
+        power=Power(sysfs=settings.hardware.sysfs),
+        reboot=Reboot(settings.hardware.reboot_command),
+        voice=VoiceProxy(
+            pcm=lambda: pcm_name(device.volume.audio_device),
+            level=lambda: device.volume.player,
+            on_playback=duck,
+            microphone=settings.voice.microphone,
+            button=settings.voice.button,
+            on_stuck=on_stuck,
+        ),
         screens=screens,
         image_s=settings.playback.image_s,
         runtime_dir=settings.control.socket.parent,
@@ -81,7 +118,9 @@ async def assemble(settings: Settings, state: State, screens: Mapping[str, Scree
     def set_audio_device() -> None:
         for screen in screens.values():
             screen.stage.audio_device = device.volume.audio_device
+            screen.stage.sound_hangs = device.volume.hangs
             screen.refresh()
+        device.voice.refresh()
 
     device.volume.on_change(set_audio_device)
     displays.on_change(device.brightness.look)

@@ -25,7 +25,7 @@ def overview(daemon: Daemon) -> dict[str, Any]:
         "device": {
             "serial": device.identity.serial,
             "device_id": device.identity.device_id,
-            "name": settings.device.name or device.identity.serial,
+            "name": device.name.value,
         },
         "volume": {
             "percent": device.volume.percent,
@@ -82,6 +82,7 @@ def _warnings(daemon: Daemon) -> list[str]:
     warnings = list(daemon.health.warnings())
     if daemon.device.brightness.warning:
         warnings.append(daemon.device.brightness.warning)
+    warnings += daemon.device.voice.warnings()
     if any(link.clock_fault for link in daemon.links) and not clock.is_set():
         warnings.append("the clock is not set: certificates cannot be checked; connect the box to a time server")
     return warnings

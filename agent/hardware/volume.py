@@ -58,6 +58,8 @@ class Volume:
     ) -> None:
         self.percent = 100
         self.muted = False
+        self.hangs = False
+        """The sound server or card does not answer, or is suspected not to: whoever plays through it would be held up."""
         self._state = state
         self._card = card
         self._control = control
@@ -69,6 +71,7 @@ class Volume:
         self._listeners: list[Callable[[], None]] = []
         self._started = asyncio.Event()
         self._again = asyncio.Event()
+        self._suspected = asyncio.Event()
         self._player = FULL
         self._wanted: int | None = None
         self._wanted_mute: bool | None = None
@@ -112,6 +115,7 @@ class Volume:
             group.create_task(self._mixer.run(), name="volume: mixer")
             group.create_task(self._turns.run(), name="volume: turns")
             group.create_task(self._keep_open(), name="volume: keeps the mixer open")
+            group.create_task(self._check_suspicions(), name="volume: checks whether sound hangs")
 
     async def started(self) -> None:
         """Waits until the value last set is applied, or was found not to be applicable yet."""
@@ -146,6 +150,19 @@ class Volume:
         if self._mixer.opened is None:
             self._again.set()
 
+    def suspect(self) -> None:
+        """Somebody who plays sound was held up: `hangs` until the mixer has answered."""
+        self.hangs = True
+        self._suspected.set()
+        self._tell()
+
+    async def _check_suspicions(self) -> None:
+        while True:
+            await self._suspected.wait()
+            self._suspected.clear()
+            await self._turns.do(self._open)
+            self._tell()
+
     async def _keep_open(self) -> None:
         loop = asyncio.get_running_loop()
         pause_s, fresh_at = self._timers.reopen_first_s, loop.time()
@@ -174,6 +191,7 @@ class Volume:
         assert self._mixer.opened is not None
         self._name = f"{self._mixer.opened.device.removeprefix('hw:CARD=')}/{self._mixer.opened.control}"
         self._problem, self._hangs, self._held_raw = "", False, None
+        self.hangs = False
         self._take(reading)
         log.info("mixer opened backend=%s percent=%d muted=%s", self.backend, self.percent, self.muted)
         if self._mixer.scale.is_switch:
@@ -245,6 +263,7 @@ class Volume:
 
     def _failed(self, error: MixerError) -> None:
         """A mixer that hangs still holds its value; one that is gone, or was never there, is stood in for by the player."""
+        self.hangs = error.hangs
         self._hangs = error.hangs and bool(self._name)
         reason = str(error)
         if error.hangs or reason == self._problem:  # Mixer warns of a hang
@@ -272,7 +291,7 @@ class Volume:
             self._apply_to_player(percent, muted)
 
     def _tell(self) -> None:
-        now = (self.percent, self.muted, self.backend, self.audio_device)
+        now = (self.percent, self.muted, self.backend, self.audio_device, self.hangs)
         if now != self._told:
             self._told = now
             for listener in self._listeners:

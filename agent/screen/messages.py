@@ -71,8 +71,12 @@ class Scene:
     volume_percent: float = 100.0
     """The player's own volume; 100 where a mixer does the work."""
     muted: bool = False
+    duck_db: float = 0.0
+    """How much quieter the sound is than `volume_percent` says; got to, and back from, smoothly."""
     audio_device: str = ""
     """As libmpv names it; empty: its own choice."""
+    sound_released: bool = False
+    """The sound device is another's for the time being: films go on silently."""
 
 
 @dataclass(frozen=True, slots=True)

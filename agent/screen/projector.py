@@ -19,6 +19,7 @@ from agent.screen.curtain import Curtain
 from agent.screen.files import Files, Source, UnplayableError
 from agent.screen.geometry import Screen
 from agent.screen.look import START_OPTIONS, Look
+from agent.screen.loudness import Loudness
 from agent.screen.messages import Ended, Failed, Notice, Ready, Scene, Shot, Started
 from agent.screen.overlays import SCRIPT, Overlays
 from agent.screen.player import Event, Gone, Player, Resized, Said
@@ -72,6 +73,7 @@ class Projector:
             },
             self._on_event,
         )
+        self._loudness = Loudness(self._player, output_options.get("ao", ""))
         self._overlays = Overlays(self._player, self._screen)
         self._curtain = Curtain(self._player, enabled=vo != "null")
         self._group: asyncio.TaskGroup | None = None
@@ -118,12 +120,7 @@ class Projector:
         before, self._scene = self._scene, scene
         if scene.paused != before.paused:
             self._player.set("pause", "yes" if scene.paused else "no")
-        if scene.volume_percent != before.volume_percent:
-            self._player.set("volume", scene.volume_percent)
-        if scene.muted != before.muted:
-            self._player.set("mute", "yes" if scene.muted else "no")
-        if scene.audio_device != before.audio_device:
-            self._player.set("audio-device", scene.audio_device or "auto")
+        self._loudness.apply(scene)
         self._overlays.ticker(scene.ticker)
         self._overlays.dim(scene.dim_percent)
         if self._ready:

@@ -26,7 +26,7 @@ from agent.screen.messages import (
 )
 from agent.stage.stage import Stage
 from agent.system.child import Child
-from agent.system.worker import Worker, WorkerTimers
+from agent.system.worker import HUNG, Worker, WorkerTimers
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Outputs(Protocol):
 class Screen:
     """One output: keeps a worker running on it and brings the stage's scene there.
 
+    `on_hang` is called when the worker was ended because it no longer answered, `on_stuck` when it survived that.
     `arguments` are the worker's command line; `spare` is one that has been started without them. After every change to the stage
     `refresh` must be called.
     """
@@ -76,6 +77,7 @@ class Screen:
         outputs: Outputs,
         *,
         on_stuck: Callable[[], None] | None = None,
+        on_hang: Callable[[], None] | None = None,
         spare: Child | None = None,
         timers: ScreenTimers = ScreenTimers(),
     ) -> None:
@@ -93,6 +95,7 @@ class Screen:
         self._arguments = arguments
         self._outputs = outputs
         self._on_stuck = on_stuck
+        self._on_hang = on_hang
         self._spare = spare
         self._timers = timers
         self._worker: Worker | None = None
@@ -227,6 +230,8 @@ class Screen:
             self._set_down(watching.result())
         else:
             how = running.result()
+            if how.startswith(HUNG) and self._on_hang is not None:
+                self._on_hang()
             if died and presented:
                 self._blame(how)
             self._set_down(self._down_reason or f"the player {how}", quiet=presented and died)

@@ -35,7 +35,10 @@ class Stage:
         self.dim_percent = 0.0
         self.volume_percent = 100.0
         self.muted = False
+        self.duck_db = 0.0
         self.audio_device = ""
+        self.sound_released = False
+        self.sound_hangs = False
         self._programs: list[Program] = []
         self._active: Program | None = None
         self._visible = False
@@ -119,7 +122,9 @@ class Stage:
             dim_percent=self.dim_percent,
             volume_percent=self.volume_percent,
             muted=self.muted,
+            duck_db=self.duck_db,
             audio_device=self.audio_device,
+            sound_released=self.sound_released or self.sound_hangs,
         )
 
     def status(self, now: float) -> StageStatus:

@@ -24,6 +24,8 @@ from agent.system.wire import MAX_LINE_BYTES, Begin, Done, Ping, WireError, deco
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+HUNG = "hung"
+"""So begins what `Worker.run` says of a child that no longer answered."""
 
 
 class WorkerGoneError(Exception):
@@ -166,7 +168,7 @@ class Worker:
                 log.debug("worker did not answer a ping name=%s lost=%d", self.name, lost)
             except (WorkerGoneError, RuntimeError, ConnectionError) as error:
                 return f"no longer usable ({error})"
-        return f"hung: {lost} pings lost"
+        return f"{HUNG}: {lost} pings lost"
 
     async def _end(self, child: Child) -> None:
         if self._writer is not None:

@@ -17,7 +17,7 @@ from tests.sound import PrivateSound
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ANSWER_S = 2.0
-"""Issue, item 8: a mixer call has so long, and the daemon answers meanwhile."""
+"""A mixer call has so long, and the daemon answers meanwhile."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -98,3 +98,25 @@ async def test_mixer_that_hangs(shop: Shop, art: Art, sound_card: PrivateSound) 
     await shop.send("set_volume", volume=70)
     await shop.agent.until(lambda status: status["volume"]["percent"] == 70)
     assert await asyncio.to_thread(sound_card.percent) == 70
+
+
+@pytest.mark.long
+async def test_films_go_on_silently_while_the_sound_server_hangs(shop: Shop, art: Art, sound_card: PrivateSound) -> None:
+    """One film is held up until the player is found to hang; from then on films play without sound, and with it afterwards."""
+    await shop.put(
+        [shop.item(art.video(GREEN, 30, sound=True)), shop.item(art.image(BLUE)), shop.item(art.video(RED, 5, sound=True))]
+    )
+    await shop.shows(GREEN)
+    sound_card.freeze()
+    try:
+        await shop.send("next")
+        await shop.shows(BLUE, deadline_s=30)
+        for colour in (RED, GREEN, BLUE):
+            begun = time.monotonic()
+            await shop.send("next")
+            await shop.shows(colour)
+            figure(f"next film while the sound server hangs {time.monotonic() - begun:.2f} s")
+    finally:
+        sound_card.thaw()
+    await shop.send("next")
+    await heard(sound_card, -60, -5, 30)

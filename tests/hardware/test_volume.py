@@ -224,6 +224,24 @@ async def test_a_sound_server_that_freezes(sound: PrivateSound, state: State, ca
     assert [record.levelname for record in hangs if record.levelno >= logging.WARNING] == ["WARNING"]
 
 
+async def test_a_suspicion_is_checked(sound: PrivateSound, state: State) -> None:
+    """Who plays sound and was held up says so: sound counts as hanging until the mixer has answered."""
+    async with running(Volume(state, timers=IMPATIENT)) as volume:
+        volume.suspect()
+        assert volume.hangs
+        await until(lambda: not volume.hangs)
+        sound.freeze()
+        try:
+            volume.suspect()
+            await until(lambda: volume.backend == "alsa:default/Master" and volume.hangs)
+            await volume.set(40)
+            assert volume.hangs
+        finally:
+            sound.thaw()
+        await until(lambda: not volume.hangs)
+        await until(lambda: sound.percent() == 40)
+
+
 async def test_without_any_mixer(state: State, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The player's own volume does it, also after a restart."""
     nothing = tmp_path / "asound.conf"

@@ -1,0 +1,1 @@
+"""Announcements and push to talk: the proxy in the daemon and the worker that plays and records."""
