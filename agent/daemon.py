@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
-from agent.control.door import ControlError, first_client, listen
+from agent.control.door import ControlError, TakenError as SocketTakenError, first_client, listen
 from agent.hardware.displays import Displays
 from agent.screen.proxy import Screen
 from agent.settings import Link as LinkSettings, Settings, SettingsError, load_settings
 from agent.system import clock, logs
 from agent.system.child import Child
 from agent.system.heap import limit_arenas
+from agent.system.lock import Lock, TakenError
 from agent.system.notify import Notifier
 from agent.system.state import State, StateError
 
@@ -60,7 +62,7 @@ def run(config: Path | None, overrides: Mapping[str, Any] | None = None, spare: 
     code = 0
     try:
         asyncio.run(daemon.run())
-    except* StateError as errors:
+    except* (StateError, TakenError, SocketTakenError) as errors:
         log.critical("%s", _first(errors))
         code = 1
     if daemon.again and not code:
@@ -98,6 +100,7 @@ class Daemon:
         self._notifier = Notifier()
         self._ending = asyncio.Event()
         self._hung_up = asyncio.Event()
+        self._assembled = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
         self._runtime_dir = settings.control.socket.parent
 
@@ -149,9 +152,14 @@ class Daemon:
                 directory.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StateError(f"directory cannot be made: path={directory} error={error.strerror}") from None
+        lock = Lock(settings.device.state_dir / "lock")
+        lock.take()
+        listener = self._listen()
         state = await State.open(settings.device.state_dir / "state.db")
         try:
             async with asyncio.TaskGroup() as tasks:
+                if listener is not None:
+                    tasks.create_task(self._serve_control(listener), name="control")
                 tasks.create_task(self._notifier.feed_watchdog(), name="watchdog")
                 await self._start(state, tasks)
                 await self._present()
@@ -163,6 +171,20 @@ class Daemon:
             with contextlib.suppress(AttributeError):
                 await self.device.media.close()
             await state.close()
+            if listener is not None:
+                listener.close()
+                settings.control.socket.unlink(missing_ok=True)
+            lock.release()
+
+    def _listen(self) -> socket.socket | None:
+        """The control socket. Without it the box still plays, but not beside another agent: raises `door.TakenError`."""
+        try:
+            return listen(self.settings.control.socket)
+        except SocketTakenError:
+            raise
+        except ControlError as error:
+            log.error("%s", error)  # noqa: TRY400 - a sentence, not a fault of ours
+            return None
 
     async def _start(self, state: State, tasks: asyncio.TaskGroup) -> None:
         """Brings up one part after the other, the screens first: their processes take longest, and the rest loads meanwhile."""
@@ -206,10 +228,10 @@ class Daemon:
             ("media store", self.device.media.run()),
             ("health", self.health.run()),
             ("clock", clock.ClockWatch(self._clock_set).run()),
-            ("control", self._serve_control()),
             ("configuration", self._read_again_forever()),
         ):
             tasks.create_task(work, name=what)
+        self._assembled.set()
 
     def _worker_arguments(self, name: str) -> list[str]:
         screen = self.settings.screens[name]
@@ -259,25 +281,15 @@ class Daemon:
         except Exception:
             log.exception("link broke off; the others go on link=%s", link.name)
 
-    async def _serve_control(self) -> None:
-        path = self.settings.control.socket
-        try:
-            listener = listen(path)
-        except ControlError as error:
-            log.error("%s", error)  # noqa: TRY400 - a sentence, not a fault of ours
-            return
-        try:
-            await first_client(listener)
-            await asyncio.to_thread(importlib.import_module, "agent.control.server")
-        except BaseException:
-            listener.close()
-            path.unlink(missing_ok=True)
-            raise
+    async def _serve_control(self, listener: socket.socket) -> None:
+        await first_client(listener)
+        await self._assembled.wait()
+        await asyncio.to_thread(importlib.import_module, "agent.control.server")
         from agent.control.clips import Clips  # noqa: PLC0415 - see `agent.control.door`
         from agent.control.server import ControlServer  # noqa: PLC0415
 
         self._clips = Clips(self.device, self.settings.device.state_dir / "clips")
-        server = ControlServer(self, path, play_limit_bytes=self.settings.media.quota)
+        server = ControlServer(self, self.settings.control.socket, play_limit_bytes=self.settings.media.quota)
         try:
             await server.start(listener)
             await asyncio.get_running_loop().create_future()

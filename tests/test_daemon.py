@@ -270,3 +270,19 @@ async def test_the_daemon_does_not_load_what_workers_are_for() -> None:
             out, _ = await process.communicate()
     for heavy in ("mpv", "PIL", "av", "aiortc", "alsaaudio"):
         assert f"'{heavy}'" not in out.decode()
+
+
+async def test_two_agents_on_one_state_directory(unit: Callable[..., Unit], tmp_path: Path) -> None:
+    """The second one says who is in its way and ends; the first one never notices."""
+    box = unit()
+    await box.ready()
+    for changed in ("control.socket", "device.state_dir"):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "agent", "run", "--config", str(box.config), "--set", f"{changed}={tmp_path / 'another' / 'x'}",
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await asyncio.wait_for(process.communicate(), DEADLINE_S)
+        assert process.returncode == 1
+        assert "another agent" in said.decode()
+        assert "Traceback" not in said.decode()
+    assert (await box.status())["screens"]["front"]["state"] == "idle"

@@ -19,6 +19,10 @@ class ControlError(Exception):
     """The socket cannot be served; the text says why and what to do."""
 
 
+class TakenError(ControlError):
+    """Another agent serves this socket."""
+
+
 async def first_client(listener: socket.socket) -> None:
     """Waits until somebody connects, without accepting."""
     loop = asyncio.get_running_loop()
@@ -64,5 +68,5 @@ def _clear(path: Path) -> None:
         probe.settimeout(1.0)
         refusal = probe.connect_ex(str(path))
     if refusal in {0, errno.EAGAIN, errno.ETIMEDOUT}:
-        raise ControlError(f"another agent answers at {path}; stop it or set another control.socket")
+        raise TakenError(f"another agent answers at {path}; stop it or set another control.socket")
     path.unlink(missing_ok=True)
