@@ -9,6 +9,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 
+WANTED_NOW = 0
+"""The urgency of what somebody is waiting for."""
+
+
 @dataclass(eq=False)
 class Ticket:
     """One download's place. `give_way` is set by the gate; `can_give_way` by the download, once it can go on later."""
@@ -21,7 +25,7 @@ class Ticket:
 
 
 class Gate:
-    """At most `slots` downloads at a time."""
+    """At most `slots` downloads at a time, and one more for an urgent one that nobody can make room for."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
@@ -49,7 +53,7 @@ class Gate:
     def look(self) -> None:
         """Admits who may go; asks less urgent ones to give way. To be called when a ticket has changed."""
         self._waiting.sort(key=lambda ticket: (ticket.urgency, ticket.number))
-        while self._waiting and len(self._running) < self._slots:
+        while self._waiting and (len(self._running) < self._slots or self._is_blocked()):
             ticket = self._waiting.pop(0)
             self._running.append(ticket)
             ticket.admitted.set()
@@ -60,6 +64,14 @@ class Gate:
             if last is None or last.urgency <= waiting.urgency:
                 break
             last.give_way = True
+
+    def _is_blocked(self) -> bool:
+        """Whether what is wanted now waits for downloads that are not and cannot give way: then one more is admitted."""
+        return (
+            self._waiting[0].urgency <= WANTED_NOW
+            and len(self._running) == self._slots
+            and not any(t.urgency <= WANTED_NOW or t.can_give_way or t.give_way for t in self._running)
+        )
 
     def set_slots(self, slots: int) -> None:
         """Changes the number of slots; running downloads go on."""

@@ -19,7 +19,7 @@ from tests.sound import PrivateSound
 
 WIDTH, HEIGHT = 640, 360
 CENTRE = (WIDTH // 2, HEIGHT // 2)
-LOAD = 2.0
+LOAD = 1.5
 """What a limit of the contract is multiplied with: the machine does other things, too."""
 DEADLINE_S = 20.0
 BACKGROUND = "#{:02x}{:02x}{:02x}".format(*GREY)

@@ -85,3 +85,16 @@ async def test_more_slots() -> None:
         assert not waiting.done()
         gate.set_slots(2)
         await asyncio.wait_for(waiting, 1)
+
+
+async def test_what_is_wanted_now_does_not_wait_for_slow_ones() -> None:
+    """When no running download can give way, one more is admitted, and only one."""
+    gate = Gate(2)
+    for _ in range(2):
+        await gate.slot(Ticket(10)).__aenter__()
+    async with asyncio.timeout(5):
+        await gate.slot(Ticket(0)).__aenter__()
+    entering = asyncio.create_task(gate.slot(Ticket(0)).__aenter__())
+    await asyncio.sleep(0)
+    assert not entering.done()
+    entering.cancel()
