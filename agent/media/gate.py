@@ -8,7 +8,6 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-
 WANTED_NOW = 0
 """The urgency of what somebody is waiting for."""
 
