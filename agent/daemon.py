@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from agent import __version__
 from agent.control.door import ControlError, TakenError as SocketTakenError, first_client, listen
 from agent.hardware.displays import Displays
+from agent.links.backoff import Backoff
 from agent.screen.proxy import Screen
 from agent.settings import Link as LinkSettings, Settings, SettingsError, load_settings
 from agent.system import clock, logs
@@ -40,6 +41,8 @@ EXIT_CONFIGURATION = 78
 """EX_CONFIG of sysexits.h."""
 SETTLE_S = 10.0
 """A screen that has neither presented a picture nor been found down by then does not keep the box from starting."""
+GUARD_SPREAD_S = 1.0
+"""So soon is a link that broke off started again the first time."""
 END_S = 1.6
 """From the signal to the end of everything; the rest of the 2 s is for the interpreter."""
 
@@ -73,6 +76,14 @@ def run(config: Path | None, overrides: Mapping[str, Any] | None = None, spare: 
 def start_again() -> None:
     """Becomes a fresh start in the same process: systemd goes on watching it."""
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - our own command line
+
+
+def _load(kinds: set[str]) -> None:
+    """Imports the rest of the daemon; not in the event loop, which brings up the screens meanwhile."""
+    from agent import device  # noqa: F401, PLC0415
+    from agent.links import registry  # noqa: PLC0415
+
+    registry.load(kinds)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -210,7 +221,7 @@ class Daemon:
         for name, screen in screens.items():
             screen.on_change(self._changed)
             tasks.create_task(screen.run(), name=f"screen {name}")
-        await asyncio.to_thread(importlib.import_module, "agent.links.registry")
+        await asyncio.to_thread(_load, {link.kind for link in settings.links})
         from agent.device import assemble  # noqa: PLC0415 - see above
         from agent.hardware.health import Health  # noqa: PLC0415
 
@@ -219,12 +230,20 @@ class Daemon:
         for link_settings in settings.links:
             self._start_link(link_settings)
         self.health = Health(state, sysfs=settings.hardware.sysfs)
-        for part in (self.device.volume, self.device.brightness, self.device.name, self.device.voice, self.health):
+        for part in (
+            self.device.volume,
+            self.device.brightness,
+            self.device.name,
+            self.device.voice,
+            self.device.camera,
+            self.health,
+        ):
             part.on_change(self._changed)
         for what, work in (
             ("volume", self.device.volume.run()),
             ("brightness", self.device.brightness.run()),
             ("voice", self.device.voice.run()),
+            ("camera", self.device.camera.run()),
             ("media store", self.device.media.run()),
             ("health", self.health.run()),
             ("clock", clock.ClockWatch(self._clock_set).run()),
@@ -249,18 +268,28 @@ class Daemon:
             async with asyncio.timeout(SETTLE_S):
                 await asyncio.gather(*(screen.settled() for screen in self.device.screens.values()))
 
-    def _start_link(self, link_settings: LinkSettings) -> None:
+    def _start_link(self, link_settings: LinkSettings, predecessor: Link | None = None) -> None:
+        link = self._make_link(link_settings, predecessor)
+        if link is not None:
+            self.links.append(link)
+            self._link_tasks[link.name] = self._tasks.create_task(self._guard(link, link_settings), name=f"link {link.name}")
+
+    def _make_link(self, link_settings: LinkSettings, predecessor: Link | None) -> Link | None:
+        """A link that takes over what its predecessor shows without a gap."""
         from agent.links.registry import make_link  # noqa: PLC0415 - see `_start`
 
         link = make_link(link_settings, self.device)
         if link is not None:
+            link.predecessor = predecessor
             link.on_change(self._changed)
-            self.links.append(link)
-            self._link_tasks[link.name] = self._tasks.create_task(self._guard(link), name=f"link {link.name}")
+        elif predecessor is not None:
+            predecessor.leave()
+        return link
 
     async def _restart_links(self, before: Sequence[LinkSettings], after: Sequence[LinkSettings]) -> None:
         """Ends the links whose settings are gone or changed, starts the new and changed ones; the others never notice."""
         ended = [link for link in self.links if not any(link.name == kept.name for kept in after if kept in before)]
+        left: dict[str, Link] = {}
         for link in ended:
             log.info("link ends: its configuration has changed link=%s", link.name)
             self.links.remove(link)
@@ -269,17 +298,33 @@ class Daemon:
             task = self._link_tasks.pop(link.name)
             task.cancel()
             await asyncio.wait({task})
+            left[link.name] = link
         for link_settings in after:
             if link_settings not in before:
-                self._start_link(link_settings)
+                self._start_link(link_settings, left.pop(link_settings.name, None))
+        for link in left.values():
+            link.leave()
         self._changed()
 
-    async def _guard(self, link: Link) -> None:
-        """A link that fails does not stop the others."""
-        try:
-            await link.run()
-        except Exception:
-            log.exception("link broke off; the others go on link=%s", link.name)
+    async def _guard(self, link: Link, link_settings: LinkSettings) -> None:
+        """A link that breaks off is made anew after a while; the others, and what it shows, go on."""
+        backoff = Backoff(GUARD_SPREAD_S)
+        loop = asyncio.get_running_loop()
+        while True:
+            begun_at = loop.time()
+            try:
+                await link.run()
+            except Exception as error:
+                log.exception("link broke off and is started again; the others go on link=%s", link.name)
+                link.broke_off(error)
+            backoff.lived(loop.time() - begun_at)
+            await asyncio.sleep(backoff.wait_s())
+            fresh = self._make_link(link_settings, link)
+            if fresh is None:
+                return
+            self.links[self.links.index(link)] = fresh
+            link = fresh
+            self._changed()
 
     async def _serve_control(self, listener: socket.socket) -> None:
         await first_client(listener)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.camera.proxy import CameraProxy
 from agent.hardware.brightness import Brightness
 from agent.hardware.displays import Displays
 from agent.hardware.identity import Identity, identify
@@ -33,6 +34,9 @@ class Device:
     power: Power
     reboot: Reboot
     voice: VoiceProxy
+    camera: CameraProxy
+    sysfs: Path
+    """Root of sysfs."""
     screens: Mapping[str, Screen]
     """By name; the first is the default."""
     image_s: float
@@ -110,6 +114,8 @@ async def assemble(
             button=settings.voice.button,
             on_stuck=on_stuck,
         ),
+        camera=CameraProxy(settings.camera, on_stuck=on_stuck),
+        sysfs=settings.hardware.sysfs,
         screens=screens,
         image_s=settings.playback.image_s,
         runtime_dir=settings.control.socket.parent,

@@ -113,7 +113,7 @@ class Browser:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with contextlib.suppress(ConnectionClosed, TimeoutError):
+        with contextlib.suppress(ConnectionClosed, PageError, TimeoutError):  # a test may have killed it
             await self.call("Browser.close", timeout_s=3)
         await self._socket.close()
         await self._end_process()

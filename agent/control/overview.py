@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def overview(daemon: Daemon) -> dict[str, Any]:
     """The document as it is now, read from the parts."""
-    device, settings = daemon.device, daemon.settings
+    device = daemon.device
     document: Status = {
         "version": __version__,
         "uptime_s": round(time.monotonic() - daemon.started_at, 1),
@@ -40,7 +40,7 @@ def overview(daemon: Daemon) -> dict[str, Any]:
             for download in device.media.downloads()
         ],
         "links": [_link(link) for link in daemon.links],
-        "camera": {"source": settings.camera.source, "viewers": 0, "encoder": None},
+        "camera": {"source": device.camera.source, "viewers": device.camera.viewers, "encoder": device.camera.encoder or None},
         "update": {"version": __version__, "candidate": None, "last_result": None},
         "warnings": _warnings(daemon),
     }

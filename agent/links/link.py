@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from agent.links.backoff import Backoff
+from agent.links.backoff import STABLE_S, Backoff
 from agent.system import clock
 from agent.system.logs import Trouble, redact
 
@@ -84,21 +84,34 @@ class Link(ABC):
         self.last_error = ""
         self.clock_fault = False
         """The server's certificate is not valid yet, because our clock has not been set."""
+        self.tls_fault = ""
+        """Why servers are not verified as configured, in words."""
+        self.predecessor: Link | None = None
+        """One that has ended; what it showed stays on until this one has taken up its work."""
+        self._fault = ""
+        """What broke it off."""
         self._tls = tls
         self._backoff = Backoff(spread_s)
         self._hurry = asyncio.Event()
         self._trouble = Trouble(log)
+        self._flaps = False
+        """The last connection did not last."""
+        self._steady: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
 
     # What a protocol fills in
 
     @abstractmethod
     async def run(self) -> None:
-        """Serves the server for ever."""
+        """Serves the server for ever. When it ends, what it shows stays on until `leave`."""
 
     @abstractmethod
     async def save(self) -> None:
         """Writes to disk what should outlive the agent; called when it ends. Raises StateError."""
+
+    def leave(self) -> None:
+        """Gives up what it shows; `run` has ended."""
+        self._succeed()
 
     def playlists(self) -> list[dict[str, Any]]:
         """Its entries among the playlists of `status --json`."""
@@ -120,6 +133,7 @@ class Link(ABC):
 
     async def connect_forever(self) -> None:
         """Connects, speaks, waits, connects again."""
+        self._succeed()
         renewed = False
         while True:
             self._set_state("connecting")
@@ -149,12 +163,16 @@ class Link(ABC):
                 log.exception("connection broke off link=%s", self.name)
                 error = f"internal error: {type(fault).__name__}"
             self.clock_fault = clock_fault
+            if self._steady is not None:
+                self._steady.cancel()
             lived_s = 0.0 if connected_at is None else loop.time() - connected_at
+            if connected_at is not None:
+                self._flaps = lived_s < STABLE_S
             if self._backoff.lived(lived_s):
                 renewed = False
                 self._trouble = Trouble(log)
             if refused and not renewed:
-                renewed = await self._renew()
+                renewed, error = await self._renew(error)
                 if renewed:
                     log.info("refused, trying again with renewed credentials link=%s error=%s", self.name, error)
                     continue
@@ -162,9 +180,35 @@ class Link(ABC):
             await self._wait(error, refused=refused)
 
     def established(self) -> None:
-        """The server is there and takes us."""
+        """The server is there and takes us. After a connection that did not last the log waits whether this one does."""
         self._set_state("connected")
+        if self._flaps:
+            log.debug("connected again, perhaps not for long link=%s kind=%s", self.name, self.kind)
+            self._steady = asyncio.get_running_loop().call_later(STABLE_S, self._say_connected)
+        else:
+            self._say_connected()
+
+    def _say_connected(self) -> None:
         log.info("connected link=%s kind=%s", self.name, self.kind)
+
+    def broke_off(self, error: BaseException) -> None:
+        """`run` has ended by a fault of our own; another link is to take its place."""
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        self._fault = f"internal error: {type(error).__name__}"
+        self.last_error = self._fault
+        self._set_state("waiting")
+
+    def warnings(self) -> list[str]:
+        """What an operator should see to, one sentence each."""
+        faults = (self.tls_fault, self._fault and f"broke off and is started again: {self._fault}")
+        return [f"link {self.name}: {fault}" for fault in faults if fault]
+
+    def _succeed(self) -> None:
+        """From here on nothing of the predecessor is needed."""
+        predecessor, self.predecessor = self.predecessor, None
+        if predecessor is not None:
+            predecessor.leave()
 
     def hurry(self) -> None:
         """Ends a wait between two attempts, for instance because the clock was set."""
@@ -186,16 +230,23 @@ class Link(ABC):
             logger=_silent_log if self.secret_frames else None,
         )
 
-    async def _renew(self) -> bool:
+    async def _renew(self, error: str) -> tuple[bool, str]:
+        """Whether credentials were renewed, and the error to tell: a refusal of the renewal is the cause of the one before."""
         try:
-            return await self.renew()
-        except (RefusedError, UnavailableError) as error:
-            log.debug("credentials could not be renewed link=%s error=%s", self.name, error)
-            return False
+            return await self.renew(), error
+        except RefusedError as refusal:
+            return False, str(refusal)
+        except UnavailableError as trouble:
+            log.debug("credentials could not be renewed link=%s error=%s", self.name, trouble)
+        except Exception:
+            log.exception("credentials could not be renewed link=%s", self.name)
+        return False, error
 
     async def _wait(self, error: str, *, refused: bool) -> None:
         wait_s = CLOCK_RETRY_S if self.clock_fault else self._backoff.wait_s(refused=refused)
         self.attempts += 1
+        if self.tls_fault:
+            error = f"{self.tls_fault}; {error}"
         self.last_error = redact(error)
         self._set_state("refused" if refused else "waiting")
         self._trouble.is_("refused" if refused else "not connected", error, link=self.name)
@@ -208,7 +259,7 @@ class Link(ABC):
         if state == "connected":
             self.attempts = 0
             self.clock_fault = False
-            self.last_error = ""
+            self.last_error = self.tls_fault
         if state != self.state:
             self.state = state
             self.since = time.time()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from agent import settings
 from agent.device import Device
 from agent.links.link import Link
-from agent.links.signage.link import SignageLink
 
 log = logging.getLogger(__name__)
+
+
+def load(kinds: Iterable[str]) -> None:
+    """Imports the rooms of these kinds and no others: it takes time, so not in the event loop, and memory."""
+    for kind in kinds:
+        if kind in _MAKERS:
+            importlib.import_module(f"agent.links.{kind}.link")
 
 
 def make_link(link: settings.Link, device: Device) -> Link | None:
@@ -21,10 +28,16 @@ def make_link(link: settings.Link, device: Device) -> Link | None:
     if maker is None:
         log.warning("this version does not speak the protocol yet link=%s kind=%s", link.name, link.kind)
         return None
-    return maker(link, device, _tls(link))
+    tls, fault = _tls(link)
+    made = maker(link, device, tls)
+    if made is not None:
+        made.tls_fault = fault
+    return made
 
 
 def _signage(link: settings.SignageLink, device: Device, tls: ssl.SSLContext | None) -> Link:
+    from agent.links.signage.link import SignageLink  # noqa: PLC0415 - see `load`
+
     return SignageLink(
         link.name,
         device,
@@ -40,19 +53,55 @@ def _signage(link: settings.SignageLink, device: Device, tls: ssl.SSLContext | N
     )
 
 
-_MAKERS: dict[str, Callable[[Any, Device, ssl.SSLContext | None], Link]] = {
+def _camera(link: settings.CameraLink, device: Device, tls: ssl.SSLContext | None) -> Link | None:
+    from agent.links.camera.link import CameraLink  # noqa: PLC0415 - see `load`
+
+    return CameraLink(
+        link.name,
+        device.camera,
+        url=link.url,
+        device_id=link.device_id or device.identity.serial,
+        device_name=lambda: device.name.value,
+        token=link.token.get_secret_value() if link.token is not None else "",
+        heartbeat_s=link.heartbeat_s,
+        spread_s=link.spread_s,
+        sysfs=device.sysfs,
+        tls=tls,
+    )
+
+
+def _speaker(link: settings.SpeakerLink, device: Device, tls: ssl.SSLContext | None) -> Link:
+    from agent.links.speaker.link import SpeakerLink  # noqa: PLC0415 - see `load`
+
+    return SpeakerLink(
+        link.name,
+        device,
+        url=link.url,
+        device_id=link.device_id or device.identity.device_id,
+        token=link.token.get_secret_value() if link.token is not None else "",
+        priority=link.priority,
+        spread_s=link.spread_s,
+        tls=tls,
+    )
+
+
+_MAKERS: dict[str, Callable[[Any, Device, ssl.SSLContext | None], Link | None]] = {
+    "camera": _camera,
     "signage": _signage,
+    "speaker": _speaker,
 }
 
 
-def _tls(link: settings.BaseLink) -> ssl.SSLContext | None:
-    """Verifies servers against the system's authorities, and `ca_file` where one is configured."""
-    if link.url.startswith(("http:", "ws:")):
-        return None
+def _tls(link: settings.BaseLink) -> tuple[ssl.SSLContext | None, str]:
+    """Verifies servers against the system's authorities, and `ca_file` where one is configured; then why that is no use."""
+    if link.url.startswith(("http:", "ws:")) or "://" not in link.url:
+        return None, ""
     context = ssl.create_default_context()
     if link.ca_file is not None:
         try:
             context.load_verify_locations(link.ca_file)
         except OSError as error:  # an unreadable certificate, too: SSLError is an OSError
-            log.error("ca_file cannot be used, only the system's authorities count link=%s error=%s", link.name, error)  # noqa: TRY400
-    return context
+            fault = f"ca_file {link.ca_file} cannot be used, only the system's authorities count: {error}"
+            log.error("%s link=%s", fault, link.name)  # noqa: TRY400
+            return context, fault
+    return context, ""

@@ -7,8 +7,11 @@ import asyncio
 import contextlib
 import fractions
 import json
+import os
+import signal
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,6 +29,24 @@ FLAGS = (
     "--disable-renderer-backgrounding",
     "--disable-backgrounding-occluded-windows",
 )
+BITRATE = 1_500_000
+"""Of ours; what the plain device's encoders arrive at after a while."""
+SETTLE_S = 10.0
+"""The plain device's bitrate grows with the estimates of its viewers."""
+HOOK = """
+import os, sys
+
+if "agent.camera.worker" in sys.orig_argv or "--device" in sys.orig_argv:
+    import asyncio, gc, signal
+
+    def count(*_):
+        tasks = [one for one in gc.get_objects() if isinstance(one, asyncio.Task) and not one.done()]
+        with open(f"{os.environ['BENCH_TASKS']}/{os.getpid()}", "w") as file:
+            file.write(str(len(tasks)))
+
+    signal.signal(signal.SIGUSR1, count)
+"""
+"""Counts the tasks of a process from outside; does nothing unless asked."""
 UNREACHABLE = "stun:192.0.2.1:3478"
 """TEST-NET-1: nobody answers."""
 
@@ -80,7 +101,7 @@ async def ours(url: str, width: int, height: int) -> None:
     from agent.links.camera.link import CameraLink  # noqa: PLC0415
     from agent.settings import Camera  # noqa: PLC0415
 
-    proxy = CameraProxy(Camera(source="test", width=width, height=height))
+    proxy = CameraProxy(Camera(source="test", width=width, height=height, bitrate=BITRATE))
     link = CameraLink("cam", proxy, url=url, device_id=DEVICE, spread_s=0.2)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(proxy.run())
@@ -102,9 +123,19 @@ class Device:
         self.pid = 0
 
     async def __aenter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-")
+        Path(self._folder.name, "sitecustomize.py").write_text(HOOK)
         self._process = await asyncio.create_subprocess_exec(
-            *self._arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+            *self._arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{self._folder.name}:{os.environ.get('PYTHONPATH', '')}",
+                "BENCH_TASKS": self._folder.name,
+            },
         )
+        self.daemon = self._process.pid
         self.pid = self._process.pid
         self._reader = asyncio.create_task(self._follow())
         return self
@@ -114,6 +145,19 @@ class Device:
             self._process.terminate()
         await self._process.wait()
         await self._reader
+        self._folder.cleanup()
+
+    async def census(self) -> dict[str, tuple[float, int, int]]:
+        """Memory in MB, descriptors and tasks of the daemon's side and of the worker."""
+        found = {}
+        for name, pid in (("daemon", self.daemon), ("worker", self.pid)):
+            tasks = Path(self._folder.name, str(pid))
+            tasks.unlink(missing_ok=True)
+            os.kill(pid, signal.SIGUSR1)
+            while not tasks.exists() or not tasks.read_text():  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.02)
+            found[name] = (rss_mb(pid), len(list(Path(f"/proc/{pid}/fd").iterdir())), int(tasks.read_text()))
+        return found
 
     async def _follow(self) -> None:
         assert self._process.stdout is not None
@@ -155,7 +199,7 @@ async def load(seconds: float) -> None:
                 for count in (1, 2, 4):
                     while len(pages) < count:
                         pages.append(await viewer(browser, server))
-                    await asyncio.sleep(3)
+                    await asyncio.sleep(SETTLE_S)
                     for page in pages:
                         await figures(page)
                     begun, before = time.monotonic(), cpu_s(device.pid)
@@ -188,6 +232,7 @@ async def first_picture(rounds: int) -> None:
               f" ({(time.monotonic() - begun) * 1000:.0f} ms from opening the page)")  # fmt: skip
         await page.evaluate("viewers[0].stop()")
         helper = await browser.open(f"{server.url}/console/viewer.html", width=640, height=360)
+        await page.call("Page.bringToFront")  # a page behind another is not drawn, and its frames are not called back
         for name, others, servers in (
             ("alone, warm worker", 0, []),
             ("late joiner", 1, []),
@@ -195,8 +240,10 @@ async def first_picture(rounds: int) -> None:
         ):
             server.ice_servers, server.viewer_ice_servers = servers, []
             if others and not await helper.evaluate("viewers.length"):
+                await helper.call("Page.bringToFront")
                 await helper.evaluate(f"watch({{device: '{DEVICE}'}})")
                 await helper.wait("viewers[0].state === 'live'", 20)
+                await page.call("Page.bringToFront")
             taken = []
             for number in range(rounds):
                 await page.evaluate(f"watch({{device: '{DEVICE}'}})")
@@ -220,23 +267,18 @@ async def leaks(sessions: int) -> None:
         for number in range(sessions + 1):
             if number % max(1, sessions // 6) == 0:
                 await asyncio.sleep(0.5)
-                rows.append(
-                    (number, rss_mb(device.pid), len(list(Path(f"/proc/{device.pid}/fd").iterdir())), threads(device.pid))
-                )
+                rows.append((number, await device.census()))
             await page.evaluate(f"watch({{device: '{DEVICE}'}})")
             await page.wait("viewers.at(-1).state === 'live'", 20)
             await page.evaluate("viewers.at(-1).stop(); viewers.length = 0; document.querySelector('video').remove()")
-        for number, memory, descriptors, count in rows:
-            print(f"  after {number:3} sessions: {memory:.1f} MB, {descriptors} descriptors, {count} threads")
-        third = rows[len(rows) // 3]
-        growth, more = rows[-1][1] - third[1], rows[-1][2] - third[2]
-        print(f"{sessions} sessions: memory {growth:+.1f} MB, descriptors {more:+d} since session {third[0]} (bar: no growth)")
-        print(f"  the viewer beside it never noticed: {(await figures(keeper))['freezes']} freezes")
-
-
-def threads(pid: int) -> int:
-    """Threads of a process."""
-    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+        for name in ("daemon", "worker"):
+            told = [f"{number}: {row[name][0]:.1f} MB, {row[name][1]} fds, {row[name][2]} tasks" for number, row in rows]
+            print(f"{name} after sessions " + "; ".join(told))
+            first, last = rows[len(rows) // 3], rows[-1]
+            memory, descriptors, tasks = (after - before for before, after in zip(first[1][name], last[1][name], strict=True))
+            grown = f"memory {memory:+.1f} MB, descriptors {descriptors:+g}, tasks {tasks:+g}"
+            print(f"{name}: {grown} from session {first[0]} to {last[0]} (bar: no growth)")
+        print(f"the viewer beside it never noticed: {(await figures(keeper))['freezes']} freezes")
 
 
 async def measure(options: argparse.Namespace) -> None:

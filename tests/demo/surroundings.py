@@ -8,15 +8,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.demo import DIRECTORY, SERIAL, DemoError, say
+from tests.demo import CHECKOUT, DIRECTORY, SERIAL, DemoError, say
 from tests.demo.children import Children
 from tests.servers.signage import PASSWORD, USERNAME
 from tests.sound import PrivateSound
 
 SIZE = "1280x720"
+DEVICE_ID = "02DE30000001"
+"""Of the speaker; the agent finds no network interface in the demo's sysfs."""
 MEDIA = DIRECTORY / "media"
 SOCKET = DIRECTORY / "run/control.sock"
 CONFIGURATION = DIRECTORY / "agent.toml"
+BUTTON = DIRECTORY / "run/button"
+"""A named pipe: each line written into it presses the push-to-talk button or lets it go."""
 
 
 def environment() -> dict[str, str]:
@@ -111,6 +115,10 @@ async def start_sound(children: Children) -> str:
 def write_configuration(address: str, output: str, control: str) -> None:
     """The agent's configuration: the mock server, and nothing of the machine."""
     on_desktop = os.environ.get("WAYLAND_DISPLAY") or os.environ.get("DISPLAY")
+    microphone = "default" if control == "auto" or Path("/proc/asound/card0").exists() else ""
+    if microphone:
+        os.mkfifo(BUTTON)
+        say(f"push to talk: echo > {BUTTON.relative_to(CHECKOUT)}, and once more to let go")
     CONFIGURATION.write_text(f"""\
 [device]
 serial = "{SERIAL}"
@@ -124,12 +132,19 @@ window = "{SIZE if on_desktop else ""}"
 [audio]
 control = "{control}"
 
+[voice]
+microphone = "{microphone}"
+button = "{f"terminal:{BUTTON}" if microphone else ""}"
+
 [brightness]
 backend = "software"
 
 [hardware]
 sysfs = "{DIRECTORY / "sysfs"}"
-reboot_command = ["echo", "asked to reboot; the demo leaves this machine running"]
+reboot_command = ["{sys.executable}", "{Path(__file__).with_name("noted_restart.py")}", "{address}"]
+
+[camera]
+source = "test"
 
 [control]
 socket = "{SOCKET}"
@@ -141,4 +156,15 @@ url = "{address}"
 username = "{USERNAME}"
 password = "{PASSWORD}"
 screenshots = 2
+
+[[links]]
+kind = "camera"
+name = "camera"
+url = "{address}/ws/device"
+
+[[links]]
+kind = "speaker"
+name = "speaker"
+url = "{address}"
+device_id = "{DEVICE_ID}"
 """)

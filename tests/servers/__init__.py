@@ -3,6 +3,7 @@
 Run `scripts/mock-server` for a server with a console page.
 """
 
+from tests.servers.camera import SignalingServer
 from tests.servers.core import Hub
 from tests.servers.devices import Device, Message, Screenshot
 from tests.servers.exchange import Request
@@ -18,6 +19,7 @@ from tests.servers.signage import (
     SOCKET_PATH,
     SignageServer,
 )
+from tests.servers.speaker import SpeakerServer
 
 __all__ = [
     "LOGIN_PATH",
@@ -37,6 +39,8 @@ __all__ = [
     "Screenshot",
     "Service",
     "SignageServer",
+    "SignalingServer",
+    "SpeakerServer",
     "item",
     "playlist",
     "screen",

@@ -9,10 +9,12 @@ import signal
 import sys
 from pathlib import Path
 
+from tests.servers.camera import DEVICE_PATH, SignalingServer
 from tests.servers.demo import furnish
 from tests.servers.make_media import make_media, media_names
 from tests.servers.prompt import read_prompt
 from tests.servers.signage import PASSWORD, USERNAME, SignageServer
+from tests.servers.speaker import SOCKET_PATH, SpeakerServer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +42,8 @@ def prepare_media(directory: Path) -> None:
 
 async def _serve(options: argparse.Namespace) -> int:
     server = SignageServer(username=options.username, password=options.password, host=options.host, port=options.port)
+    SignalingServer(hub=server.hub)
+    SpeakerServer(hub=server.hub)
     furnish(server, options.media)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -48,6 +52,8 @@ async def _serve(options: argparse.Namespace) -> int:
     async with server, asyncio.TaskGroup() as tasks:
         _say(f"console: {server.url}/")
         _say(f"agents:  url {server.url}, username {options.username}, password {options.password}")
+        _say(f"cameras: url {server.url.replace('http', 'ws', 1)}{DEVICE_PATH}")
+        _say(f"speakers: url {server.url.replace('http', 'ws', 1)}{SOCKET_PATH}")
         prompt = None
         if sys.stdin.isatty():
             _say("help lists the commands")

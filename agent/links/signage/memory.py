@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.links.signage.messages import Id, TextOverlay, to_id
 from agent.links.signage.side import Place
-from agent.system.state import State
+from agent.system.state import State, StateError
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,20 @@ class Memory:
         self._state = state
 
     async def bodies(self, side: str) -> list[Any]:
-        """The playlists of a side as last fetched."""
+        """The playlists of a side as last fetched, without what cannot be read any more."""
         query = "SELECT body FROM playlists WHERE link = ? AND side = ? ORDER BY place"
-        rows = await self._state.read(lambda database: database.execute(query, (self._link, side)).fetchall())
-        return [json.loads(body) for (body,) in rows]
+        try:
+            rows = await self._state.read(lambda database: database.execute(query, (self._link, side)).fetchall())
+        except StateError as error:
+            log.warning("playlists that were kept are not readable link=%s side=%s error=%s", self._link, side, error)
+            return []
+        bodies = []
+        for (body,) in rows:
+            try:
+                bodies.append(json.loads(body))
+            except (ValueError, TypeError, RecursionError) as error:
+                log.warning("a playlist that was kept is not readable link=%s side=%s error=%s", self._link, side, error)
+        return bodies
 
     async def keep_bodies(self, side: str, bodies: Iterable[Any], playing: Id | None = None) -> None:
         """Replaces them; writes nothing if they are the same. What is `playing` stays though the server no longer has it."""
@@ -94,7 +104,7 @@ class Memory:
     async def released(self) -> set[Id]:
         """Playlists whose files were cleaned up."""
         kept = await self._state.get(self._key("released"), [])
-        return set(kept) if isinstance(kept, list) else set()
+        return {entry for entry in kept if isinstance(entry, int | str)} if isinstance(kept, list) else set()
 
     async def keep_released(self, released: set[Id]) -> None:
         """Keeps which they are."""

@@ -106,12 +106,12 @@ class SignageRest:
             row = database.execute("SELECT value FROM tokens WHERE link = ?", (self._link,)).fetchone()
             return row[0] if row else None
 
-        stored = await self._state.read(read)
-        if stored is None:
-            return
         try:
+            stored = await self._state.read(read)
+            if stored is None:
+                return
             self._take(Tokens(**json.loads(stored)))
-        except (TypeError, ValueError):
+        except (StateError, TypeError, ValueError, RecursionError):
             log.warning("stored tokens are not readable; logging in anew link=%s", self._link)
             return
         assert self._tokens is not None

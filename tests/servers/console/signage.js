@@ -121,7 +121,8 @@ function createLevels(send) {
   };
 }
 
-function createLevel(name, set) {
+/** A slider for `name` of a device, 0 to 100. */
+export function createLevel(name, set) {
   const title = name[0].toUpperCase() + name.slice(1);
   const number = el("output", {}, "–");
   const slider = el("input", { type: "range", min: 0, max: 100, step: 1, name, aria: { label: title } });

@@ -1,0 +1,1 @@
+"""The speaker protocol: commands, settings and voice over one WebSocket, as PTalk devices speak it."""
