@@ -135,8 +135,8 @@ async def test_one_encoder_for_all(studio: Studio) -> None:
         await viewing.numbers()
     await asyncio.sleep(1)
     seen = [{number for number in await viewing.numbers() if number is not None} for viewing in viewers]
-    assert all(len(numbers) > 10 for numbers in seen)
-    assert max(max(numbers) for numbers in seen) - min(max(numbers) for numbers in seen) < 15
+    assert all(len(numbers) > 2 for numbers in seen)
+    assert max(max(numbers) for numbers in seen) - min(max(numbers) for numbers in seen) < 60
     assert "264" in studio.proxy.encoder
     assert studio.proxy.viewers == 4
 

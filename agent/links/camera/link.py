@@ -292,7 +292,7 @@ class CameraLink(Link):
             self._act(message)
             return isinstance(message, messages.HelloAck)
         except UnknownMessageError as error:
-            self._fault("message ignored", str(error))
+            self._named_once("message ignored", str(error))
         except Exception:
             log.exception("message could not be handled link=%s", self.name)
         return False
@@ -310,9 +310,9 @@ class CameraLink(Link):
             case messages.HeartbeatAck():
                 self._unacknowledged = 0
             case messages.ServerError(payload=payload):
-                self._fault("the server reports an error", payload.message or "without words")
+                self._named_once("the server reports an error", payload.message or "without words")
 
-    def _fault(self, what: str, words: str) -> None:
+    def _named_once(self, what: str, words: str) -> None:
         """A line in the log: a warning the first time."""
         text = redact(" ".join(words.split()))
         known = text in self._faults
