@@ -138,7 +138,12 @@ class AgentProcess:
         return next(pid for pid, command in self.children().items() if "agent.screen.worker" in command)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            if self.process is not None:
+                await self.kill()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:

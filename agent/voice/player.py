@@ -32,7 +32,7 @@ class PlayerTimers:
     busy_retry_s: float = 0.01
     open_retry_s: float = 0.5
     give_up_s: float = 3.0
-    """A device that cannot be opened for so long makes the announcement pass unheard."""
+    """A device that cannot be opened, or takes no sound, for so long makes the announcement pass unheard."""
     jitter: JitterTimers = field(default_factory=JitterTimers)
 
 
@@ -89,6 +89,8 @@ class Player:
         """Samples of silence still to be written before the device is closed."""
         self._playback = Playback()
         self._opening_since: float | None = None
+        self._moved_at = 0.0
+        """When the device took sound last."""
         self._next_try = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -198,8 +200,8 @@ class Player:
             return False
         log.debug("output opened pcm=%s took_ms=%.0f", self._output.pcm, 1000 * (self._loop.time() - now))
         self._opening_since = None
+        self._moved_at = now
         self._tail = 0
-        self._trouble("")
         return True
 
     def _refused(self, error: PcmError, now: float) -> None:
@@ -210,12 +212,17 @@ class Player:
             self._opening_since = now
         self._tell(Playback(active=True, busy=busy or self._playback.busy))
         if now - self._opening_since >= self._timers.give_up_s:
-            self._trouble(str(error))
-            self._opening_since = None
-            self._next_try = now + self._timers.open_retry_s
-            for session in self._sessions:
-                session.buffer.clear()
-                session.heard_at = now - self._timers.idle_s
+            self._give_up(str(error), now)
+
+    def _give_up(self, reason: str, now: float) -> None:
+        """What has come in so far passes unheard; what comes next is another try."""
+        self._trouble(reason)
+        self._pending = b""
+        self._opening_since = None
+        self._next_try = now + self._timers.open_retry_s
+        for session in self._sessions:
+            session.buffer.clear()
+            session.heard_at = now - self._timers.idle_s
 
     def _feed(self, now: float) -> None:
         """Gives the device what it has room for."""
@@ -223,6 +230,13 @@ class Player:
         if self._sessions and self._sessions[0].buffer.held_s > 0:
             self._tell(Playback(active=True, busy=self._playback.busy, sounding=True))
         room = self._pcm.room()
+        if room > 0:
+            self._moved_at = now
+        elif now - self._moved_at >= self._timers.give_up_s:
+            log.debug("output takes no sound any more")
+            self._close()
+            self._give_up("the device takes no sound", now)
+            return
         while room > 0:
             if not self._pending:
                 session = self._choose(now)
@@ -246,6 +260,7 @@ class Player:
             taken = self._pcm.write(self._pending[: SAMPLE_BYTES * room])
             if not taken:
                 return
+            self._trouble("")
             self._pending = self._pending[SAMPLE_BYTES * taken :]
             room -= taken
 

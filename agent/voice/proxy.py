@@ -205,8 +205,9 @@ class VoiceProxy:
                 if not how:
                     failures = 0
                     continue
-                log.warning("the voice process broke off; the next announcement starts another one how=%r", how)
                 failures = 1 if loop.time() - started > self._timers.restart_longest_s else failures + 1
+                level = logging.WARNING if failures == 1 else logging.DEBUG
+                log.log(level, "the voice process broke off; the next announcement starts another one how=%r", how)
                 if failures >= STARTS:
                     self._forget()
                 pause_s = min(self._timers.restart_longest_s, self._timers.restart_s * 2 ** (failures - 1))
@@ -223,7 +224,7 @@ class VoiceProxy:
             ["--stream", meeting.address, "--microphone", self._microphone, "--button", self._button],
             expected=FROM_WORKER,
             on_message=self._on_message,
-            on_open=self.refresh,
+            on_open=self._introduce,
             on_stuck=self._on_stuck,
             timers=self._timers.worker,
         )
@@ -266,6 +267,11 @@ class VoiceProxy:
                     self._part()
                     return ""
 
+    def _introduce(self) -> None:
+        """The worker can be spoken to; what was said before was said to nobody."""
+        self._output = None
+        self.refresh()
+
     def _part(self) -> None:
         """The worker is of no use any more; what it was told of is over."""
         told = self._stream is not None
@@ -279,9 +285,7 @@ class VoiceProxy:
         self._open.clear()
         self._unfinished.clear()
         self._outbox, self._outbox_bytes = [], 0
-        for uplink in self._talking:
-            uplink.end()
-        self._talking = []
+        self._tell_uplinks(Kind.END)
         self._set_playback(Playback())
         self._look()
 
@@ -308,6 +312,9 @@ class VoiceProxy:
 
     def _on_packet(self, kind: Kind, _session: int, data: bytes) -> None:
         """From the microphone."""
+        self._tell_uplinks(kind, data)
+
+    def _tell_uplinks(self, kind: Kind, data: bytes = b"") -> None:
         if kind is Kind.BEGIN:
             self._talking = list(self._uplinks)
         for uplink in tuple(self._talking):

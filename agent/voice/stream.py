@@ -46,9 +46,12 @@ class Stream:
         self._loop.add_reader(connection, self._read)
 
     def send(self, kind: Kind, session: int, data: bytes = b"") -> bool:
-        """Sends at once, or as soon as the other end reads. False: too much waits already, and the data was dropped."""
+        """Sends at once, or as soon as the other end reads; to nobody when that is gone.
+
+        False: too much waits already, and the data was dropped.
+        """
         if self._connection.fileno() < 0:
-            return False
+            return True
         if data and self._backlog_bytes + len(data) > BACKLOG_BYTES:
             return False
         for start in range(0, max(1, len(data)), MAX_DATA_BYTES):

@@ -37,7 +37,8 @@ class Voice:
             finished=lambda number: channel.send(Finished(number)),
             trouble=lambda text: self._trouble("output", text),
         )
-        self._stream = Stream(meet(address), self._on_packet)
+        self._address = address
+        self._stream: Stream | None = None
         self._microphone = Microphone(
             microphone,
             start=lambda: self._up(Kind.BEGIN),
@@ -60,6 +61,9 @@ class Voice:
             match message:
                 case Output():
                     self._player.set_output(message)
+                    if self._stream is None:
+                        # Not before: an announcement must not begin on another device.
+                        self._stream = Stream(meet(self._address), self._on_packet)
                 case Ping():
                     self._channel.send(Done(), request_id=request_id)
 
@@ -69,7 +73,8 @@ class Voice:
             self._button.close()
         self._player.close()
         self._microphone.close()
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def _on_packet(self, kind: Kind, session: int, data: bytes) -> None:
         match kind:
@@ -92,7 +97,8 @@ class Voice:
 
     def _up(self, kind: Kind, data: bytes = b"") -> None:
         self._talks += kind is Kind.BEGIN
-        self._stream.send(kind, self._talks, data)
+        if self._stream is not None:
+            self._stream.send(kind, self._talks, data)
 
     def _trouble(self, part: str, text: str) -> None:
         if self._troubles.get(part) != text:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.servers.signage import SignageServer
+from tests.servers.speaker_prompt import HELP as SPEAKER_HELP, run_line as run_speaker_line
 
 HELP = """\
 devices                      who is there and what it plays
@@ -62,7 +63,9 @@ async def run_line(server: SignageServer, line: str) -> None:
     word, _, rest = line.strip().partition(" ")
     rest = rest.strip()
     if word in ("", "help", "?"):
-        _say(HELP)
+        _say(f"{HELP}\n\n{SPEAKER_HELP}")
+    elif word == "speaker":
+        _say(await run_speaker_line(server.hub, rest))
     elif word == "devices":
         _list_devices(server)
     elif word == "expire":

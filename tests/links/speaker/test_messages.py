@@ -1,0 +1,199 @@
+"""What the server may say, in every form, and how our texts look on the wire (speaker contract, sections 1 to 3)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.links.speaker import messages
+from agent.links.speaker.messages import (
+    BrightnessAnswer,
+    DeviceHandshake,
+    NameAnswer,
+    NotACommandError,
+    OtaNack,
+    RebootAnswer,
+    Refusal,
+    RefusedCommandError,
+    Said,
+    StatusAnswer,
+    VolumeAnswer,
+    parse,
+)
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "speaker"
+DEVICE_ID = "A1B2C3D4E5F6"
+COMMANDS = {
+    "request_status": messages.RequestStatus(cmd="request_status"),
+    "set_volume": messages.SetVolume(cmd="set_volume", volume=75),
+    "set_brightness": messages.SetBrightness(cmd="set_brightness", brightness=50),
+    "set_device_name": messages.SetDeviceName(cmd="set_device_name", device_name="Living Room Speaker"),
+    "reboot": messages.Reboot(cmd="reboot"),
+    "request_ota": messages.RequestOta(cmd="request_ota", form=1),
+    "request_ota_version": messages.RequestOta(cmd="request_ota", form=1),
+    "set_wifi": messages.SetWifi(cmd="set_wifi"),
+}
+SAID: dict[str, Said] = {
+    "device_handshake": DeviceHandshake(
+        device_id=DEVICE_ID, firmware_version="1.0.1", device_name="PTalk", battery_percent=85
+    ),
+    "status": StatusAnswer(
+        device_id=DEVICE_ID, device_name="PTalk", battery_percent=85, firmware_version="1.0.1", volume=60, brightness=100,
+        uptime_sec=3600,
+    ),
+    "volume": VolumeAnswer(volume=75, device_id=DEVICE_ID),
+    "brightness": BrightnessAnswer(brightness=50, device_id=DEVICE_ID),
+    "device_name": NameAnswer(device_name="Living Room Speaker", device_id=DEVICE_ID),
+    "reboot": RebootAnswer(device_id=DEVICE_ID),
+    "set_wifi": Refusal(
+        status="not_supported", message="WiFi config not supported over WebSocket. Use BLE.", device_id=DEVICE_ID
+    ),
+}  # fmt: skip
+UPDATES = {"request_ota_version"}
+"""Answers of an agent that takes updates."""
+
+
+def refusal(text: str) -> tuple[str, str]:
+    """Status and message."""
+    with pytest.raises(RefusedCommandError) as refused:
+        parse(text)
+    return refused.value.status, refused.value.message
+
+
+# The examples of the source document
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "server").iterdir()), ids=lambda path: path.stem)
+def test_examples_of_the_server(path: Path) -> None:
+    """Each is taken in as what it says."""
+    assert parse(path.read_text()) == COMMANDS[path.stem]
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "device").iterdir()), ids=lambda path: path.stem)
+def test_examples_of_the_device(path: Path) -> None:
+    """Each is produced, key for key in the same order."""
+    if path.stem in UPDATES:
+        pytest.skip("updates over the socket are refused by this version")
+    example, said = json.loads(path.read_text()), json.loads(SAID[path.stem].text())
+    assert said == example
+    assert list(said) == list(example)
+    assert [type(value) for value in said.values()] == [type(value) for value in example.values()]
+
+
+def test_a_nack_is_a_number() -> None:
+    """As in section 3."""
+    assert json.loads(OtaNack(ota_nack=7).text()) == {"ota_nack": 7}
+
+
+# Values
+
+
+@pytest.mark.parametrize("value", ["0", "100", "75", "75.0", "7.5e1", "-0", "-0.0", "1E2"])
+@pytest.mark.parametrize("name", ["volume", "brightness"])
+def test_good_percents(name: str, value: str) -> None:
+    """Every way JSON can write an integer."""
+    command = parse(f'{{"cmd": "set_{name}", "{name}": {value}}}')
+    taken = getattr(command, name)
+    assert taken == float(value)
+    assert type(taken) is int
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "150", "-5", "256", "300", '"75"', "true", "false", "null", "75.5", "1e400", "-1e400", "[]", "{}", "[75]", '""', "101",
+        "-1", "100.0000001", "NaN", "Infinity", "9" * 5000, "-" + "9" * 5000, "9" * 400, "4294967371",
+    ],
+    ids=lambda value: value[:12],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["volume", "brightness"])
+def test_bad_percents(name: str, value: str) -> None:
+    """Refused, with what is asked for."""
+    status, message = refusal(f'{{"cmd": "set_{name}", "{name}": {value}}}')
+    assert (status, message) == ("invalid_param", f"{name} must be an integer from 0 to 100")
+
+
+@pytest.mark.parametrize("name", ["volume", "brightness", "device_name"])
+def test_missing_values(name: str) -> None:
+    """Refused."""
+    assert refusal(f'{{"cmd": "set_{name}"}}') == ("invalid_param", f"{name} is missing")
+
+
+@pytest.mark.parametrize("name", ["K", "Küche 🔊 مطبخ", " padded ", "x" * 64, "🔊" * 64, 'quote " and \\', "a\nb"])
+def test_good_names(name: str) -> None:
+    """Come out as they went in."""
+    command = parse(json.dumps({"cmd": "set_device_name", "device_name": name}))
+    assert isinstance(command, messages.SetDeviceName)
+    assert command.device_name == name
+    assert json.loads(NameAnswer(device_name=name, device_id="x").text())["device_name"] == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "\t\n\u3000", 5, 0, True, None, [], ["a"], {}, "x" * 65, "🔊" * 65, "half \ud83d"], ids=repr
+)
+def test_bad_names(name: Any) -> None:
+    """Empty, blank, no text, over 64 characters, no text that UTF-8 knows."""
+    status, message = refusal(json.dumps({"cmd": "set_device_name", "device_name": name}))
+    assert status == "invalid_param"
+    assert message.startswith("device_name ")
+
+
+@pytest.mark.parametrize(
+    "cmd", ["", "surprise", "SET_VOLUME", "set_volume ", "device_handshake", "x" * 100_000, "\ud800", "a\nb"]
+)
+def test_unknown_commands(cmd: str) -> None:
+    """Refused, with a message that is short and can be sent."""
+    status, message = refusal(json.dumps({"cmd": cmd}))
+    assert status == "invalid_command"
+    assert message.startswith("Unknown command: ")
+    assert len(message) < 800
+    assert message.isprintable()
+    Refusal(status="invalid_command", message=message, device_id="x").text().encode()
+
+
+def test_unknown_keys_mean_nothing() -> None:
+    """Also one called as something of ours."""
+    assert parse('{"cmd": "set_volume", "volume": 5, "form": 7, "extra": [1]}') == messages.SetVolume(cmd="set_volume", volume=5)
+    assert parse('{"cmd": "request_ota", "form": 3}') == messages.RequestOta(cmd="request_ota", form=1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "form"),
+    [
+        ({}, 1), ({"version": "1.0"}, 1), ({"version": None}, 1),
+        ({"size": 5, "sha256": "ab"}, 2), ({"size": 5}, 2), ({"sha256": "ab", "version": "1"}, 2), ({"size": -1}, 2),
+        ({"size": 5, "sha256": "ab", "chunk_size": 2048, "total_chunks": 9}, 3), ({"chunk_size": "x"}, 3),
+        ({"total_chunks": 1}, 3),
+    ],
+)  # fmt: skip
+def test_forms_of_an_update(keys: dict[str, Any], form: Any) -> None:
+    """The keys tell them apart, whatever their values."""
+    assert parse(json.dumps({"cmd": "request_ota", **keys})) == messages.RequestOta(cmd="request_ota", form=form)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "{", "}", "[]", "{}", "null", "5", '"text"', "NaN", "😀", "00", '{"cmd": null}', '{"cmd": 5}',
+        '{"cmd": ["reboot"]}', '{"cmd": {"cmd": "reboot"}}', '{"CMD": "reboot"}', '{"cmd": "reboot"', '{"cmd": "reboot"} extra',
+        "x" * 100_000, "[" * 100_000,
+        '{"a":' * 100_000, '{"cmd":' + "[" * 100_000, '[{"cmd": "reboot"}]', "\ufeff{}", "{'cmd': 'reboot'}",
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_no_commands(text: str) -> None:
+    """Garbage of every kind is told from commands."""
+    with pytest.raises(NotACommandError):
+        parse(text)
+
+
+def test_faults_do_not_quote() -> None:
+    """A password in a broken command reaches no message."""
+    for text in ('{"cmd": "set_wifi", "password": "hunter2-hunter2"', '{"cmd": 5, "password": "hunter2-hunter2"}'):
+        with pytest.raises(NotACommandError) as fault:
+            parse(text)
+        assert "hunter2" not in str(fault.value)
+    assert "hunter2" not in repr(parse('{"cmd": "set_wifi", "ssid": "hunter2", "password": "hunter2"}'))
