@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import TYPE_CHECKING, Any, Literal
 
 from websockets.asyncio.client import connect
@@ -144,6 +145,7 @@ class Link(ABC):
                 address = await self.address()
                 async with self._connect(address) as socket:
                     connected_at = loop.time()
+                    _give_up_unanswered(socket, self.limits)
                     if not self.greets:
                         self.established()
                     await self.session(socket)
@@ -280,6 +282,14 @@ class _Connect(connect):
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
+
+
+def _give_up_unanswered(socket: ClientConnection, limits: SocketLimits) -> None:
+    """Lets the kernel end a connection whose other end takes nothing any more: a ping waits behind what is not sent yet."""
+    connection = socket.transport.get_extra_info("socket")
+    unanswered_ms = int((limits.ping_s + limits.pong_s) * 1000)
+    if connection is not None and connection.family in (AF_INET, AF_INET6):
+        connection.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, unanswered_ms)
 
 
 def _words(error: BaseException) -> str:
