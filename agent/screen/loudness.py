@@ -73,6 +73,12 @@ class Loudness:
         if (scene.volume_percent, scene.duck_db) != (before.volume_percent, before.duck_db):
             self._turn()
 
+    def close(self) -> None:
+        """Nothing more is said to the player: one that is ending must not be asked for anything."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _turn(self) -> None:
         """Sets the volume, again and again while the ramp is on its way."""
         if self._timer is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -102,18 +103,19 @@ class Projector:
 
     async def run(self, open_s: float) -> None:
         """Opens the output, says Ready and shows scenes until cancelled. Raises OutputLostError."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            self._reel.play(self._reel.present)
-            try:
-                async with asyncio.timeout(open_s):
-                    await asyncio.wait({self._opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
-                    if self._over.done():
-                        self._over.result()
-            except TimeoutError:
-                raise OutputLostError(self._cause("the output did not open in time")) from None
-            self._reconcile()
-            await self._over
+        with contextlib.closing(self._loudness):
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self._reel.play(self._reel.present)
+                try:
+                    async with asyncio.timeout(open_s):
+                        await asyncio.wait({self._opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
+                        if self._over.done():
+                            self._over.result()
+                except TimeoutError:
+                    raise OutputLostError(self._cause("the output did not open in time")) from None
+                self._reconcile()
+                await self._over
 
     def apply(self, scene: Scene) -> None:
         """Takes over a new scene; the picture follows as soon as it can."""
