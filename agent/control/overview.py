@@ -82,6 +82,9 @@ def _warnings(daemon: Daemon) -> list[str]:
     warnings = list(daemon.health.warnings())
     if daemon.device.brightness.warning:
         warnings.append(daemon.device.brightness.warning)
+    warnings += daemon.device.media.warnings()
+    if daemon.device.state.trouble:
+        warnings.append(daemon.device.state.trouble)
     warnings += daemon.device.voice.warnings()
     if any(link.clock_fault for link in daemon.links) and not clock.is_set():
         warnings.append("the clock is not set: certificates cannot be checked; connect the box to a time server")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from agent.hardware.side import SideThread
 from agent.system import clock
-from agent.system.state import State
+from agent.system.logs import Trouble
+from agent.system.state import State, StateError
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Health:
         self._thread = SideThread("health")
         self._found: tuple[str, ...] = ()
         self._latched = ""
+        self._storing = Trouble(log)
         self._listeners: list[Callable[[], None]] = []
 
     def warnings(self) -> list[str]:
@@ -80,7 +82,10 @@ class Health:
             return
         if findings.under_voltage and self._latched != findings.boot_id:
             self._latched = findings.boot_id
-            await self._state.put(UNDER_VOLTAGE_KEY, findings.boot_id, durable=False)
+            try:
+                await self._state.put(UNDER_VOLTAGE_KEY, findings.boot_id, durable=False)
+            except StateError as error:  # it holds until the agent ends
+                self._storing.is_("under-voltage could not be recorded", error)
         latched = bool(findings.boot_id) and self._latched == findings.boot_id
         now = (*((UNDER_VOLTAGE,) if latched or findings.under_voltage else ()), *findings.warnings)
         before, self._found = self._found, now

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.hardware.side import SideThread
-from agent.system.state import State
+from agent.system.state import State, StateError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Identity:
 async def identify(state: State, *, serial: str = "", sysfs: Path = Path("/sys"), root: Path = Path("/")) -> Identity:
     """Reads who this box is; a configured `serial` wins. What was found first is kept, so that it stays when hardware changes.
 
-    `root` is where /etc and /proc are read. Raises StateError.
+    `root` is where /etc and /proc are read.
     """
     thread = SideThread("identity")
     try:
@@ -171,12 +171,12 @@ async def _kept_mac(state: State, mac: str, board_serial: str) -> str:
     if isinstance(kept, dict) and kept.get("board") == board_serial and _MAC.fullmatch(str(kept.get("mac"))):
         return str(kept["mac"])
     if mac:
-        await state.put(MAC_KEY, {"mac": mac, "board": board_serial})
+        await _keep(state, MAC_KEY, {"mac": mac, "board": board_serial})
         return mac
     made_up = await state.get(MADE_UP_MAC_KEY)
     if not (isinstance(made_up, str) and _MAC.fullmatch(made_up)):
         made_up = (b"\x02" + secrets.token_bytes(5)).hex(":")
-        await state.put(MADE_UP_MAC_KEY, made_up)
+        await _keep(state, MADE_UP_MAC_KEY, made_up)
     log.warning("no network interface has an address; a made-up one identifies the box mac=%s", made_up)
     return made_up
 
@@ -187,9 +187,17 @@ async def _generated_serial(state: State, mac: str) -> str:
     if isinstance(kept, dict) and kept.get("mac") == mac and isinstance(kept.get("serial"), str):
         return str(kept["serial"])
     serial = f"SA-{mac.replace(':', '').upper()}"
-    await state.put(SERIAL_KEY, {"mac": mac, "serial": serial})
+    await _keep(state, SERIAL_KEY, {"mac": mac, "serial": serial})
     log.info("board has no serial number; one was made serial=%s", serial)
     return serial
+
+
+async def _keep(state: State, key: str, value: object) -> None:
+    """A box whose disk is full plays all the same; what was found holds until it ends."""
+    try:
+        await state.put(key, value)
+    except StateError as error:
+        log.warning("identity could not be kept setting=%s error=%s", key, error)
 
 
 def _real(text: str) -> str:

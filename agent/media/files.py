@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import re
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
 
+from agent.system.logs import Trouble
+
+log = logging.getLogger(__name__)
 BLOCK_BYTES = 1024 * 1024
 
 
@@ -72,9 +76,22 @@ def stamp(path: Path) -> Stamp | None:
     return Stamp(status.st_size, status.st_mtime_ns) if S_ISREG(status.st_mode) else None
 
 
+def remove(path: Path) -> bool:
+    """Removes `path` if it is there; False if the disk does not let it go, which is said once."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _removing.is_("media file cannot be removed", error.strerror, name=path.name)
+        return False
+    _removing.over("media files can be removed again")
+    return True
+
+
 def list_directory(directory: Path, *, now: float, part_age_s: float) -> Listing:
-    """What is there. Creates the directory; removes unfinished downloads older than `part_age_s` (`now` is the wall clock) and
-    what was made from files that are gone. Unknown names are left alone.
+    """What is there. Creates the directory; removes unfinished downloads older than `part_age_s` (`now` is the wall clock),
+    what was made from files that are gone, and what somebody who was killed was making. Unknown names are left alone.
+
+    To be called while nothing is being made from files. Raises OSError.
     """
     directory.mkdir(parents=True, exist_ok=True)
     listing = Listing()
@@ -84,24 +101,32 @@ def list_directory(directory: Path, *, now: float, part_age_s: float) -> Listing
         if found is None:
             continue
         if _PART.fullmatch(path.name):
-            if now - found.mtime_ns / 1e9 > part_age_s:
-                remove_part(path)
-            else:
+            if now - found.mtime_ns / 1e9 <= part_age_s or not remove_part(path):
                 listing.parts[path.name] = found.size_bytes
         elif (digest := digest_of_name(path.name)) is not None:
             if path.name == file_name(digest):
                 listing.files[digest] = found
-            elif not path.name.endswith((".part.json", ".part.json.new")):
+            elif not _is_note(path.name):
                 derived.append((digest, path))
     for digest, path in derived:
-        if digest in listing.files:
-            listing.derived_bytes += path.stat().st_size
-        else:
-            path.unlink(missing_ok=True)
+        if digest not in listing.files or path.name.endswith(".part"):
+            remove(path)
     for path in directory.glob("*.part.json*"):
         if path.name.removesuffix(".new").removesuffix(".json") not in listing.parts:
-            path.unlink(missing_ok=True)
+            remove(path)
+    listing.derived_bytes = derived_bytes(directory)
     return listing
+
+
+def derived_bytes(directory: Path) -> int:
+    """How much of the directory was made from files in it."""
+    try:
+        with os.scandir(directory) as found:
+            names = [entry.name for entry in found if "." in entry.name]
+    except OSError:
+        return 0
+    made = (name for name in names if digest_of_name(name) and not _PART.fullmatch(name) and not _is_note(name))
+    return sum(status.size_bytes for name in made if (status := stamp(directory / name)) is not None)
 
 
 def part_note(part: Path) -> Path:
@@ -109,21 +134,19 @@ def part_note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def remove_part(part: Path) -> None:
-    """Removes an unfinished download; the note goes first, so that it never describes other bytes."""
-    part_note(part).unlink(missing_ok=True)
-    part.unlink(missing_ok=True)
+def remove_part(part: Path) -> bool:
+    """Removes an unfinished download, as `remove`; the note goes first, so that it never describes other bytes."""
+    return remove(part_note(part)) and remove(part)
 
 
-def remove_file(path: Path) -> int:
-    """Removes a file and what was made from it; the size of the latter."""
-    path.unlink(missing_ok=True)
-    freed = 0
+def remove_file(path: Path) -> bool:
+    """Removes a file and what was made from it, as `remove`."""
+    if not remove(path):
+        return False
     for derived in path.parent.glob(f"{path.name}.*"):
-        if (found := stamp(derived)) is not None:
-            freed += found.size_bytes
-            derived.unlink(missing_ok=True)
-    return freed
+        if not _PART.fullmatch(derived.name) and not _is_note(derived.name) and stamp(derived) is not None:
+            remove(derived)
+    return True
 
 
 def take_in(part: Path, path: Path) -> Stamp:
@@ -145,7 +168,9 @@ def sync_directory(directory: Path) -> None:
 
 
 def space(directory: Path) -> tuple[int, int]:
-    """Size of the disk and what of it is free for this user, in bytes."""
+    """Size of the disk that `directory` is on, or will be, and what of it is free for this user, in bytes. Raises OSError."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
     status = os.statvfs(directory)
     return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
 
@@ -202,5 +227,10 @@ def is_loss(error: OSError) -> bool:
     return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA)
 
 
+def _is_note(name: str) -> bool:
+    return name.endswith((".part.json", ".part.json.new"))
+
+
+_removing = Trouble(log)
 _FILE = re.compile(r"(?P<algorithm>md5|sha256)-(?P<hex>(?<=md5-)[0-9a-f]{32}|(?<=sha256-)[0-9a-f]{64})(?:\.[\w.-]+)?")
 _PART = re.compile(r"(?:md5-[0-9a-f]{32}|sha256-[0-9a-f]{64}|url-[0-9a-f]{64})\.part")

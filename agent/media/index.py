@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Collection
 
 from agent.media.files import Stamp
 from agent.media.ledger import Entry
 from agent.media.wants import Want
-from agent.system.state import State
+from agent.system.state import State, StateError
+
+log = logging.getLogger(__name__)
+
+_FILES = """
+    SELECT digest, size_bytes, mtime_ns, verified_at, used_at, name FROM media
+    WHERE typeof(digest) = 'text' AND typeof(size_bytes) = 'integer' AND typeof(mtime_ns) = 'integer'
+    AND typeof(verified_at) = 'real' AND typeof(used_at) = 'real' AND typeof(name) = 'text'
+"""
 
 
 async def load(state: State) -> tuple[list[Entry], dict[str, str]]:
-    """All verified files, and the digests of addresses without a checksum."""
+    """All verified files, and the digests of addresses without a checksum; nothing of what cannot be read."""
 
     def query(database: sqlite3.Connection) -> tuple[list[Entry], dict[str, str]]:
-        rows = database.execute("SELECT digest, size_bytes, mtime_ns, verified_at, used_at, name FROM media").fetchall()
-        sources = database.execute("SELECT url, digest FROM sources").fetchall()
+        rows = database.execute(_FILES).fetchall()
+        sources = database.execute("SELECT url, digest FROM sources WHERE typeof(digest) = 'text'").fetchall()
         return [Entry(row[0], Stamp(row[1], row[2]), *row[3:]) for row in rows], dict(sources)
 
-    return await state.read(query)
+    try:
+        return await state.read(query)
+    except StateError as error:  # every file is verified by its name instead
+        log.warning("records of media files cannot be read error=%s", error)
+        return [], {}
 
 
 async def save(state: State, entry: Entry, source: Want | None = None) -> None:

@@ -17,10 +17,14 @@ from typing import TypeVar
 from agent.media import files, index
 from agent.media.ledger import Claim, Entry, Ledger, Victim
 from agent.media.wants import FetchError, Want, amount, digest_of
+from agent.system.logs import Trouble
 from agent.system.state import State, StateError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+_REFUSAL_S = 7200.0
+"""After this long without another refusal nobody is thought to ask for the room any more."""
 
 
 class Shelf:
@@ -32,6 +36,13 @@ class Shelf:
         self.reserve_bytes = reserve_bytes
         self.ledger = Ledger()
         self.listeners: list[Callable[[str], None]] = []
+        self.warning = ""
+        """That the storage is full, with figures, while it lasts."""
+        self._refused_bytes = 0
+        self._refused_at = 0.0
+        self._fullness = Trouble(log)
+        self._verifying = Trouble(log)
+        self._recording = Trouble(log)
         self._state = state
         self._pool = pool
         self._used: set[str] = set()
@@ -40,7 +51,11 @@ class Shelf:
 
     async def start(self, part_age_s: float) -> None:
         """Compares what is recorded with what is there."""
-        listing = await self.in_thread(lambda: files.list_directory(self.directory, now=time.time(), part_age_s=part_age_s))
+        try:
+            listing = await self.in_thread(lambda: files.list_directory(self.directory, now=time.time(), part_age_s=part_age_s))
+        except OSError as error:  # nothing is struck off: the next start may be luckier
+            log.error("media directory cannot be read error=%s path=%s", error.strerror, self.directory)  # noqa: TRY400
+            return
         recorded, sources = await index.load(self._state)
         ledger = self.ledger
         ledger.load([entry for entry in recorded if listing.files.get(entry.digest) == entry.stamp], sources)
@@ -109,15 +124,17 @@ class Shelf:
             good = await self.in_thread(files.matches, path, digest)
             after = await self.in_thread(files.stamp, path)
         except OSError as error:
-            log.warning("media file cannot be verified now digest=%s error=%s", digest, error.strerror)
+            self._verifying.is_("media file cannot be verified now", error.strerror, digest=digest)
             return
+        self._verifying.over("media files can be verified again")
         if digest not in self.ledger.unverified or digest in self.ledger.entries:
             return
-        del self.ledger.unverified[digest]
         if not good or before is None or before != after:
-            log.warning("media file without a record is damaged and was removed digest=%s", digest)
-            await self.in_thread(files.remove_file, path)
+            if await self.in_thread(files.remove_file, path):
+                log.warning("media file without a record is damaged and was removed digest=%s", digest)
+                self.ledger.unverified.pop(digest, None)
             return
+        del self.ledger.unverified[digest]
         now = self.ledger.tick(time.time())
         entry = self.ledger.entries[digest] = Entry(digest, before, now, now, "")
         log.info("media file without a record taken in digest=%s bytes=%d", digest, before.size_bytes)
@@ -128,8 +145,9 @@ class Shelf:
         try:
             good = await verify(self.path(entry.digest), entry.digest)
         except OSError as error:
-            log.warning("media file cannot be verified now name=%r error=%s", entry.name, error.strerror)
+            self._verifying.is_("media file cannot be verified now", error.strerror, name=repr(entry.name))
             return
+        self._verifying.over("media files can be verified again")
         if good:
             entry.verified_at = self.ledger.tick(time.time())
             self._used.add(entry.digest)
@@ -143,29 +161,36 @@ class Shelf:
         del self.ledger.entries[entry.digest]
         await self._forget([entry.digest], sources=remove)
         path = self.path(entry.digest)
-        if remove:
-            await self.in_thread(files.remove_file, path)
-        elif (stamp := await self.in_thread(files.stamp, path)) is not None:
+        removed = remove and await self.in_thread(files.remove_file, path)
+        if not removed and (stamp := await self.in_thread(files.stamp, path)) is not None:
             self.ledger.unverified[entry.digest] = stamp.size_bytes
         self._report_lost(entry, reason)
 
     async def make_room(self, claim: Claim, total_bytes: int) -> None:
         """Gives a running download room for `total_bytes` altogether. Raises FetchError."""
         async with self._making_room:
-            if not await self._make_room(max(0, total_bytes - claim.expected_bytes)):
-                raise FetchError(
-                    "storage",
-                    f"storage full: {amount(total_bytes)} needed, but the store may hold {amount(self.quota_bytes)}, "
-                    f"{amount(self.reserve_bytes)} stay free on the disk, and nothing more can be deleted",
-                    temporary=False,
-                )
+            more_bytes = max(0, total_bytes - claim.expected_bytes)
+            if not await self._make_room(more_bytes):
+                self._refused_bytes, self._refused_at = more_bytes, time.monotonic()
+                raise FetchError("storage", await self._full(f"{amount(total_bytes)} needed, but "), temporary=False)
             claim.expected_bytes = max(claim.expected_bytes, total_bytes)
+            if more_bytes >= self._refused_bytes:
+                self._room_again()
 
-    async def keep_reserve(self) -> None:
-        """Makes room if others have filled the disk."""
+    async def keep_reserve(self, refused_bytes: int = 0) -> None:
+        """Makes room if others have filled the disk, and looks whether what was refused before would fit by now.
+
+        `refused_bytes` is what the disk has just refused. Never raises OSError.
+        """
         async with self._making_room:
+            if refused_bytes:
+                self._refused_bytes, self._refused_at = max(self._refused_bytes, refused_bytes), time.monotonic()
             if not await self._make_room(0):
-                log.warning("disk is fuller than it should be reserve=%s", amount(self.reserve_bytes))
+                await self._full("")
+            elif time.monotonic() - self._refused_at > _REFUSAL_S or await self._victims(self._refused_bytes) is not None:
+                self._room_again()
+            else:
+                await self._full(f"{amount(self._refused_bytes)} needed, but ")
 
     async def discard(self, digests: Collection[str], parts: Collection[str]) -> int:
         """Deletes those that nobody keeps or holds; the number of files."""
@@ -174,7 +199,7 @@ class Shelf:
             present = {digest for digest in digests if ledger.has(digest)} - ledger.needed()
             idle = (set(parts) & ledger.parts.keys()) - ledger.kept_parts()
             await self._remove([Victim(0, digest=digest) for digest in present] + [Victim(0, part=part) for part in idle])
-            return len(present)
+            return sum(not ledger.has(digest) for digest in present)
 
     def mark_used(self, entry: Entry) -> None:
         """It was used now."""
@@ -186,49 +211,78 @@ class Shelf:
         entries = [entry for digest in self._used if (entry := self.ledger.entries.get(digest)) is not None]
         self._used.clear()
         if entries:
-            try:
-                await index.touch(self._state, entries)
-            except StateError as error:
-                log.warning("use of media files could not be recorded error=%s", error)
+            await self._write(index.touch(self._state, entries))
 
     async def in_thread(self, function: Callable[..., T], *args: object) -> T:
         """Runs what touches the disk."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
     async def _make_room(self, more_bytes: int) -> bool:
-        _, free = await self.in_thread(files.space, self.directory)
-        victims = self.ledger.victims(more_bytes, quota_bytes=self.quota_bytes, reserve_bytes=self.reserve_bytes, free_bytes=free)
+        victims = await self._victims(more_bytes)
         if victims:
             log.info("media store makes room files=%d bytes=%d", len(victims), sum(victim.size_bytes for victim in victims))
-            await self._remove(victims)
+            return await self._remove(victims)
         return victims is not None
 
-    async def _remove(self, victims: Iterable[Victim]) -> None:
-        digests, parts = [], []
+    async def _victims(self, more_bytes: int) -> list[Victim] | None:
+        try:
+            _, free = await self.in_thread(files.space, self.directory)
+        except OSError as error:  # the disk will say itself when it is full
+            log.debug("free space cannot be read error=%s", error.strerror)
+            return []
+        self.ledger.derived_bytes = await self.in_thread(files.derived_bytes, self.directory)
+        return self.ledger.victims(more_bytes, quota_bytes=self.quota_bytes, reserve_bytes=self.reserve_bytes, free_bytes=free)
+
+    async def _full(self, why: str) -> str:
+        """The warning from now on: `why`, and the figures."""
+        try:
+            _, free = await self.in_thread(files.space, self.directory)
+        except OSError:
+            free = 0
+        self.warning = (
+            f"storage full: {why}{amount(free)} are free on the disk, of which {amount(self.reserve_bytes)} stay in reserve, "
+            f"the store holds {amount(self.ledger.used_bytes())} of {amount(self.quota_bytes)}, and nothing more can be deleted"
+        )
+        self._fullness.is_("storage full", "nothing more can be deleted", free=free, reserve=self.reserve_bytes)
+        return self.warning
+
+    def _room_again(self) -> None:
+        self.warning, self._refused_bytes = "", 0
+        self._fullness.over("storage has room again")
+
+    async def _remove(self, victims: Iterable[Victim]) -> bool:
+        """Whether all of them are gone; what the disk does not let go is there as before, but nobody vouches for it."""
+        digests: list[str] = []
+        parts: list[Path] = []
+        names: dict[str, str] = {}
         for victim in victims:
             if victim.digest is not None:
                 digests.append(victim.digest)
                 entry = self.ledger.entries.pop(victim.digest, None)
                 self.ledger.unverified.pop(victim.digest, None)
-                log.info("media file removed name=%r digest=%s", entry.name if entry else "", victim.digest)
+                names[victim.digest] = entry.name if entry else ""
             if victim.part is not None:
                 parts.append(self.directory / victim.part)
                 self.ledger.parts.pop(victim.part, None)
         await self._forget(digests, sources=True)
 
-        def remove() -> int:
-            for part in parts:
-                files.remove_part(part)
-            return sum(files.remove_file(self.path(digest)) for digest in digests)
+        def remove() -> tuple[dict[str, int], dict[str, int]]:
+            """What is left, with its size."""
+            left_parts = {part.name: _size(part) for part in parts if not files.remove_part(part)}
+            left = {digest: _size(self.path(digest)) for digest in digests if not files.remove_file(self.path(digest))}
+            return left, left_parts
 
-        freed = await self.in_thread(remove)
-        self.ledger.derived_bytes = max(0, self.ledger.derived_bytes - freed)
+        left, left_parts = await self.in_thread(remove)
+        self.ledger.unverified.update(left)
+        self.ledger.parts.update(left_parts)
+        for digest in digests:
+            if digest not in left:
+                log.info("media file removed name=%r digest=%s", names[digest], digest)
+        self.ledger.derived_bytes = await self.in_thread(files.derived_bytes, self.directory)
+        return not left and not left_parts
 
     async def _record(self, entry: Entry, source: Want | None) -> None:
-        try:
-            await index.save(self._state, entry, source)
-        except StateError as error:  # the file is whole; the next start verifies it by its name
-            log.warning("media file could not be recorded name=%r error=%s", entry.name, error)
+        await self._write(index.save(self._state, entry, source))
 
     async def _forget(self, digests: Collection[str], *, sources: bool) -> None:
         if not digests:
@@ -236,10 +290,16 @@ class Shelf:
         if sources:
             gone = set(digests)
             self.ledger.sources = {url: digest for url, digest in self.ledger.sources.items() if digest not in gone}
+        await self._write(index.drop(self._state, digests, sources=sources))
+
+    async def _write(self, change: Awaitable[None]) -> None:
+        """What could not be written is found out at the next start: files are verified by their name, stale rows noticed."""
         try:
-            await index.drop(self._state, digests, sources=sources)
-        except StateError as error:  # the next start notices that the rows are stale
-            log.warning("media files could not be struck off error=%s", error)
+            await change
+        except StateError as error:
+            self._recording.is_("media files could not be recorded", error)
+        else:
+            self._recording.over("media files are recorded again")
 
     def _report_lost(self, entry: Entry, reason: str) -> None:
         log.warning("media file lost name=%r digest=%s reason=%s", entry.name, entry.digest, reason)
@@ -248,3 +308,8 @@ class Shelf:
                 callback(entry.digest)
             except Exception:
                 log.exception("a listener for lost media files failed")
+
+
+def _size(path: Path) -> int:
+    found = files.stamp(path)
+    return 0 if found is None else found.size_bytes

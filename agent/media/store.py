@@ -140,7 +140,7 @@ class MediaStore:
         if entry is None:
             return
         if path.name != files.file_name(entry.digest):
-            await self._shelf.in_thread(partial(path.unlink, missing_ok=True))
+            await self._shelf.in_thread(files.remove, path)
         await self._shelf.check(entry, partial(self._shelf.in_thread, files.matches))
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
@@ -157,12 +157,20 @@ class MediaStore:
         return [DownloadStatus(job.want.name, job.download.received_bytes, job.download.total_bytes) for job in jobs]
 
     def total_bytes(self) -> int:
-        """Size of the disk the store is on."""
-        return files.space(self.directory)[0]
+        """Size of the disk the store is on; 0 if it cannot be told."""
+        return self._space()[0]
 
     def free_bytes(self) -> int:
-        """What is free on the disk the store is on."""
-        return files.space(self.directory)[1]
+        """What is free on the disk the store is on; 0 if it cannot be told."""
+        return self._space()[1]
+
+    def reserve_bytes(self) -> int:
+        """What is to stay free on the disk, whoever writes."""
+        return self._shelf.reserve_bytes
+
+    def warnings(self) -> list[str]:
+        """That the storage is full, in a sentence with figures, while it lasts."""
+        return [self._shelf.warning] if self._shelf.warning else []
 
     def used_bytes(self) -> int:
         """What the store takes up, running downloads counted in full."""
@@ -172,6 +180,12 @@ class MediaStore:
         """Changes the limits; running downloads go on."""
         self._shelf.quota_bytes, self._shelf.reserve_bytes = quota_bytes, reserve_bytes
         self._gate.set_slots(parallel)
+
+    def _space(self) -> tuple[int, int]:
+        try:
+            return files.space(self.directory)
+        except OSError:
+            return 0, 0
 
     def _begin(self, key: str, want: Want, urgency: int) -> Job:
         if self._closed:
@@ -203,16 +217,21 @@ class MediaStore:
             return entry
         claim = ledger.claims[part.name] = job.download.claim
         claim.expected_bytes = claim.received_bytes = ledger.parts.pop(part.name, 0)
-        began = time.monotonic()
+        began, short = time.monotonic(), False
         try:
             found = await job.download.run()
             taking = asyncio.create_task(self._shelf.take_in(want, part, found), name="media take in")
             entry = await completed(taking)
+        except FetchError as error:
+            short = error.cause == "storage"
+            raise
         finally:
             stamp = await completed(asyncio.get_running_loop().run_in_executor(self._pool, files.stamp, part))
             ledger.claims.pop(part.name, None)
             if stamp is not None:
                 ledger.parts[part.name] = stamp.size_bytes
+            if short:
+                await self._shelf.keep_reserve(claim.expected_bytes)
         _log_done(entry, time.monotonic() - began)
         return entry
 

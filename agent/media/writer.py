@@ -94,6 +94,7 @@ class Writer:
             raise storage_error(error) from error
 
     def _open(self) -> tuple[int, bytes]:
+        self._part.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         size = os.fstat(self._descriptor).st_size
         if self._hashed is None or self._hashed.size_bytes != size:

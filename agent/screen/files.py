@@ -30,7 +30,11 @@ _PROBE_OPTIONS = {
 
 
 class UnplayableError(Exception):
-    """The file cannot be shown; str() says why."""
+    """The file cannot be shown; str() says why. `temporary`: not for a fault of its own, so that it may be tried again."""
+
+    def __init__(self, sentence: str, *, temporary: bool = False) -> None:
+        super().__init__(sentence)
+        self.temporary = temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class Files:
                 try:
                     verdict = await self._look(shot)
                 except UnplayableError as error:
+                    if error.temporary:
+                        raise
                     verdict = str(error)
                 self._verdicts[key] = verdict
                 while len(self._verdicts) > REMEMBERED:
@@ -112,7 +118,7 @@ class Files:
                 path, container = await images.convert(original, limit_px, "png")
                 codec, width, height = await self._first_frame(path, container)
         except images.ImageError as error:
-            raise UnplayableError(str(error)) from None
+            raise UnplayableError(str(error), temporary=error.temporary) from None
         return Source(path, codec, width, height, container)
 
     async def _first_frame(self, path: str, container: str) -> tuple[str, int, int]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
+import glob
 import os
 import resource
 import sys
@@ -17,9 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.screen import headers
+from agent.system.worker import die_with_parent
 
 MAX_PIXELS = 200_000_000
 MEMORY_BYTES = 3 << 30
+"""No more than this, and no more than half of what the box has."""
+FILE_BYTES = 64 << 20
+"""A converted copy does not grow beyond this: it would fill the disk."""
 CONVERT_S = 60.0
 QUALITY = 92
 MARK = ".screen-"
@@ -27,9 +33,14 @@ MARK = ".screen-"
 
 
 class ImageError(Exception):
-    """The image cannot be shown; str() says why."""
+    """The image cannot be shown; str() says why. `temporary`: it may be shown later, for it was not the image's fault."""
+
+    def __init__(self, sentence: str, *, temporary: bool = False) -> None:
+        super().__init__(sentence)
+        self.temporary = temporary
 
 
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _DEMUXERS = {"jpeg": "jpeg_pipe", "png": "png_pipe", "webp": "webp_pipe", "gif": "gif", "bmp": "bmp_pipe"}
 
 
@@ -62,7 +73,7 @@ async def convert(path: str, limit_px: int, ending: str) -> tuple[str, str]:
         if target.stat().st_size > 0 and target.stat().st_mtime >= os.stat(path).st_mtime:  # noqa: PTH116
             return str(target), container
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "agent.screen.images", path, str(target), str(limit_px),
+        sys.executable, "-m", "agent.screen.images", path, str(target), str(limit_px), str(os.getpid()),
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -76,27 +87,62 @@ async def convert(path: str, limit_px: int, ending: str) -> tuple[str, str]:
             await process.wait()
     if process.returncode != 0:
         lines = complaint.decode(errors="replace").strip().splitlines()
-        raise ImageError(f"cannot be scaled: {lines[-1] if lines else f'exit {process.returncode}'}")
+        sentence = f"cannot be scaled: {lines[-1] if lines else f'exit {process.returncode}'}"
+        raise ImageError(sentence, temporary=process.returncode == os.EX_TEMPFAIL)
     return str(target), container
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`SOURCE TARGET LIMIT`: the converting process."""
-    source, target, limit = arguments
-    os.nice(5)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CPU, (int(CONVERT_S), int(CONVERT_S)))
-    part = Path(f"{target}.part")
+    """`SOURCE TARGET LIMIT PARENT`: the converting process, which lives no longer than the process PARENT."""
+    source, target, limit, parent = arguments
+    die_with_parent()
+    if os.getppid() != int(parent):
+        return 1
+    _limit()
+    _remove_leftovers(target)
+    part = Path(f"{target}.{os.getpid()}.part")
     try:
         _convert(source, part, int(limit), animated=target.endswith(".png"))
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(target)
     except Exception as error:  # noqa: BLE001 - whatever a hostile file makes of the decoder is one line for the log
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         print(f"{type(error).__name__}: {error}".replace("\n", " "), file=sys.stderr)  # noqa: T201
-        return 1
+        return os.EX_TEMPFAIL if isinstance(error, OSError) and error.errno in _DISK_FAULTS else 1
     return 0
+
+
+def _limit() -> None:
+    """Whatever the box runs short of, this process is the one to go without."""
+    os.nice(5)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    memory = min(MEMORY_BYTES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    for what, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, int(CONVERT_S)),
+        (resource.RLIMIT_FSIZE, FILE_BYTES),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def _remove_leftovers(target: str) -> None:
+    """What processes that were killed were making of the same image."""
+    place = Path(target)
+    for part in place.parent.glob(f"{glob.escape(place.name)}.*.part"):
+        pid = part.name.removesuffix(".part").rpartition(".")[2]
+        if not _converts(pid, target):
+            with contextlib.suppress(OSError):
+                part.unlink()
+
+
+def _converts(pid: str, target: str) -> bool:
+    try:
+        return target in os.fsdecode(Path("/proc", pid, "cmdline").read_bytes()).split("\0")
+    except OSError:
+        return False
 
 
 def _convert(source: str, target: Path, limit_px: int, *, animated: bool) -> None:

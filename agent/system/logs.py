@@ -13,6 +13,7 @@ _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, loggin
 _COLOURS = {logging.CRITICAL: "1;31", logging.ERROR: "31", logging.WARNING: "33", logging.INFO: "0", logging.DEBUG: "2"}
 _HIDDEN = "[hidden]"
 _SECRETS_KEPT = 256
+_LONGEST_LINE = 4_000
 _PATTERNS = (
     re.compile(r"""(?i)((?:token|key|access|refresh|password|signature|secret|sessionid)=)[^&\s"'<>]+"""),
     re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:(?:basic|bearer|token) )?)[\w.~+/=-]{16,}"""),
@@ -22,16 +23,19 @@ _PATTERNS = (
 )
 
 _secrets: OrderedDict[str, None] = OrderedDict()
+_pinned: set[str] = set()
 
 
-def hide(secret: str) -> None:
+def hide(secret: str, *, pinned: bool = False) -> None:
     """From now on `secret`, also percent-encoded, is replaced wherever a log line would show it.
 
-    For passwords, keys and every token as it arrives. Anything under four characters is not hidden: it would make all other
-    lines unreadable.
+    For passwords, keys and every token as it arrives; of those the oldest are forgotten, one that is configured is `pinned`.
+    Anything under four characters is not hidden: it would make all other lines unreadable.
     """
     for form in {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote_plus(secret)}:
-        if len(form) >= 4:
+        if len(form) >= 4 and pinned:
+            _pinned.add(form)
+        elif len(form) >= 4:
             _secrets[form] = None
             _secrets.move_to_end(form)
     while len(_secrets) > _SECRETS_KEPT:
@@ -40,7 +44,7 @@ def hide(secret: str) -> None:
 
 def redact(text: str) -> str:
     """`text` without secrets: the ones known to `hide`, and whatever looks like a credential in a URL, a header or a body."""
-    for secret in sorted(_secrets, key=len, reverse=True):
+    for secret in sorted({*_secrets, *_pinned}, key=len, reverse=True):
         if secret in text:
             text = text.replace(secret, _HIDDEN)
     for pattern in _PATTERNS:
@@ -49,7 +53,7 @@ def redact(text: str) -> str:
 
 
 class Formatter(logging.Formatter):
-    """One event a line; each line of a traceback carries the priority, too."""
+    """One event a line; each line of a traceback carries the priority, too. A line that is too long is cut."""
 
     def __init__(self, *, journald: bool, colour: bool) -> None:
         super().__init__()
@@ -62,7 +66,7 @@ class Formatter(logging.Formatter):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
-        text = redact(f"{room}: {text}")
+        text = "\n".join(_clipped(line) for line in redact(f"{room}: {text}").splitlines())
         if self._journald:
             prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
             return "\n".join(prefix + line for line in text.splitlines())
@@ -70,6 +74,13 @@ class Formatter(logging.Formatter):
         if self._colour:
             return f"\x1b[{_COLOURS.get(record.levelno, '0')}m{text}\x1b[0m"
         return text
+
+
+def _clipped(line: str) -> str:
+    if len(line) <= _LONGEST_LINE:
+        return line
+    end = f"... [{len(line)} characters]"
+    return line[: _LONGEST_LINE - len(end)] + end
 
 
 def setup(level: str) -> None:

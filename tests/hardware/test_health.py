@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from agent.hardware.health import CLOCK_NOT_SET, UNDER_VOLTAGE, Health, read
-from agent.system.state import State
+from agent.system.state import State, StateError
 from tests.hardware.fakes import until
 
 
@@ -135,3 +135,20 @@ async def test_changes_are_told(tmp_path: Path, state: State, caplog: pytest.Log
         errors.unlink()
         await until(lambda: calls == [1, 0])
     assert [record.levelname for record in caplog.records if "health" in record.getMessage()] == ["WARNING", "INFO"]
+
+
+async def test_a_full_disk_does_not_end_it(state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be recorded is in force all the same, and looking goes on."""
+
+    async def refuse(*_arguments: object, **_options: object) -> None:
+        raise StateError("the disk is full")
+
+    monkeypatch.setattr(state, "put", refuse)
+    boot(tmp_path, "boot-1")
+    alarm(tmp_path / "sys", 1)
+    async with running(watching(state, tmp_path)) as health:
+        await until(lambda: UNDER_VOLTAGE in health.warnings())
+        alarm(tmp_path / "sys", 0)
+        put(tmp_path / "sys/fs/ext4/sda1/errors_count", "3")
+        await until(lambda: len(health.warnings()) == 2)
+        assert UNDER_VOLTAGE in health.warnings()

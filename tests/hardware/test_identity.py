@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.hardware.identity import Board, identify, ip_address, primary_mac, read_board, read_os, read_serial
-from agent.system.state import State
+from agent.system.state import State, StateError
 
 
 @pytest.fixture
@@ -164,3 +164,15 @@ async def test_the_address_towards_a_server() -> None:
         with pytest.raises(BlockingIOError):
             listener.recv(1)
     assert await ip_address("no such host.invalid", 80) is None
+
+
+async def test_a_full_disk(tmp_path: Path, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A box that cannot keep who it is still is somebody, and starts."""
+
+    async def refuse(*_arguments: object, **_options: object) -> None:
+        raise StateError("the disk is full")
+
+    monkeypatch.setattr(state, "put", refuse)
+    interface(tmp_path, "eth0", "b8:27:eb:00:00:01")
+    identity = await identify(state, sysfs=tmp_path, root=tmp_path)
+    assert (identity.mac, bool(identity.serial)) == ("b8:27:eb:00:00:01", True)

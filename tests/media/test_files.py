@@ -40,6 +40,7 @@ def test_listing(tmp_path: Path) -> None:
     for name, age_s in {
         f"md5-{MD5}": 999_000,
         f"md5-{MD5}.small.png": 0,
+        f"md5-{MD5}.small.png.77.part": 0,
         f"sha256-{SHA256}.small.png": 0,
         f"sha256-{SHA256}.part": 10,
         f"sha256-{SHA256}.part.json": 10,
@@ -71,7 +72,7 @@ def test_remove_file_takes_what_was_made_from_it(tmp_path: Path) -> None:
     """A scaled picture goes with its original; others stay."""
     for name in ("md5-a", "md5-a.small.png", "md5-b"):
         (tmp_path / name).write_bytes(b"123")
-    assert files.remove_file(tmp_path / "md5-a") == 3
+    assert files.remove_file(tmp_path / "md5-a") is True
     assert [path.name for path in tmp_path.iterdir()] == ["md5-b"]
 
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
+import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -117,7 +119,7 @@ async def test_reserve(make_store: MakeStore, origin: Origin, monkeypatch: pytes
     await store.fetch(wanted[2])
     assert await present(store, wanted) == [1, 2]
     store.keep("playlist", wanted[1:3])
-    with pytest.raises(FetchError, match=r"100\.0 kB needed, .* 800\.0 kB stay free"):
+    with pytest.raises(FetchError, match=r"100\.0 kB needed, .* 800\.0 kB stay in reserve"):
         await store.fetch(wanted[3])
 
 
@@ -345,6 +347,117 @@ async def test_state_that_cannot_be_written(
     assert len(origin.requests) == 2
 
 
+async def test_full_storage_is_a_warning_while_it_lasts(
+    make_store: MakeStore, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is needed, what is free and what the reserve is; gone when there is room again."""
+    free = 10 * SIZE
+    monkeypatch.setattr("agent.media.files.space", lambda _directory: (1 << 40, free))
+    store = await make_store(reserve_bytes=8 * SIZE)
+    wanted = wants(origin)
+    await store.fetch(wanted[0])
+    assert store.warnings() == []
+    store.keep("playlist", wanted)
+    free = 8 * SIZE
+    figures = r"100\.0 kB needed, but 800\.0 kB are free on the disk, of which 800\.0 kB stay in reserve"
+    with pytest.raises(FetchError, match=figures):
+        await store.fetch(wanted[1])
+    assert re.search(figures, store.warnings()[0])
+    async with asyncio.timeout(10), running(store):
+        await asyncio.sleep(0.2)
+        assert store.warnings()
+        free = 9 * SIZE
+        while store.warnings():
+            await asyncio.sleep(0.005)
+        free = 7 * SIZE
+        while not store.warnings():
+            await asyncio.sleep(0.005)
+        assert "700.0 kB are free" in store.warnings()[0]
+
+
+async def test_what_was_made_from_files_counts(make_store: MakeStore, origin: Origin) -> None:
+    """A converted copy that came later takes up quota."""
+    store = await make_store(quota_bytes=3 * SIZE)
+    wanted = wants(origin)
+    path = await store.fetch(wanted[0])
+    path.with_name(path.name + ".screen-800.jpg").write_bytes(bytes(2 * SIZE - 1))
+    await store.fetch(wanted[1])
+    assert not path.exists()
+    assert store.used_bytes() == SIZE
+    assert [left.name for left in store.directory.iterdir()] == [store._shelf.path(f"md5:{wanted[1].checksum}").name]
+
+
+async def test_files_that_cannot_be_removed(
+    make_store: MakeStore, origin: Origin, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that lets nothing go ends neither the store's work nor its callers: such files stay in the books."""
+    lost: list[str] = []
+    store = await make_store(quota_bytes=3 * SIZE, lost=lost)
+    wanted = wants(origin)
+    paths = [await store.fetch(wanted[number]) for number in range(3)]
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert await store.discard(wanted[:1]) == 0
+        damage(paths[1])
+        await store.damaged(paths[1])
+        assert lost == [f"md5:{wanted[1].checksum}"]
+        with pytest.raises(FetchError, match="storage full"):
+            await store.fetch(wanted[3])
+        assert store.used_bytes() == 3 * SIZE
+        damage(paths[2])
+        async with running(store):
+            await asyncio.sleep(0.3)
+    assert caplog.text.count("WARNING  agent.media.files") == 1
+    assert all(path.exists() for path in paths)
+    async with asyncio.timeout(10):
+        await store.fetch(wanted[3])
+        await store.fetch(wanted[1])
+
+
+async def test_a_directory_that_goes_while_running(make_store: MakeStore, origin: Origin) -> None:
+    """The next download makes it again; upkeep and the figures go on."""
+    store = await make_store()
+    wanted = wants(origin)
+    await store.fetch(wanted[0])
+    shutil.rmtree(store.directory)
+    assert store.free_bytes() > 0
+    async with running(store):
+        await asyncio.sleep(0.2)
+    assert (await store.fetch(wanted[0])).stat().st_size == SIZE
+
+
+async def test_a_directory_that_cannot_be_read(make_store: MakeStore, tmp_path: Path) -> None:
+    """The store starts empty; nothing it has recorded is struck off."""
+    (tmp_path / "file").touch()
+    store = await make_store(tmp_path / "file" / "media")
+    async with running(store):
+        assert store.used_bytes() == 0
+
+
+async def test_records_that_cannot_be_read(make_store: MakeStore, origin: Origin, state: State) -> None:
+    """Their files are verified by their name."""
+    store = await make_store()
+    wanted = wants(origin)
+    for want in wanted[:2]:
+        await store.fetch(want)
+    await store.close()
+    await state.write(
+        lambda database: database.execute("UPDATE media SET used_at = 'x' WHERE digest = ?", (f"md5:{wanted[0].checksum}",))
+    )
+    again = await make_store()
+    assert await again.find(wanted[1]) is not None
+    await again.fetch(wanted[0])
+    await again.close()
+    await state.write(lambda database: database.execute("DROP TABLE media"))
+    again = await make_store()
+    await again.fetch(wanted[0])
+    assert len(origin.requests) == 2
+
+
 def damage(path: Path) -> None:
     """Changes a byte as a failing disk does: size and time stay."""
     status = path.stat()
@@ -363,5 +476,6 @@ async def running(store: MediaStore) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        assert not task.done()
         task.cancel()
         await asyncio.wait([task])

@@ -92,8 +92,9 @@ async def test_disk_error(tmp_path: Path) -> None:
 
 async def test_missing_directory(tmp_path: Path) -> None:
     """An error of the storage other than a full disk is told as such."""
-    writer = Writer(tmp_path / "nowhere" / "a.part", "md5")
-    with pytest.raises(FetchError, match="storage failed: No such file or directory"):
+    (tmp_path / "file").touch()
+    writer = Writer(tmp_path / "file" / "a.part", "md5")
+    with pytest.raises(FetchError, match="storage failed: "):
         await writer.open()
     await writer.close()
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +77,91 @@ async def test_a_cut_file_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(images.ImageError, match="cannot be scaled: "):
         await images.fitting(str(path), 4096)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def converter(folder: Path) -> list[int]:
+    """The processes that convert something in `folder`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_text()
+            if "agent.screen.images" in command and str(folder) in command:
+                found.append(int(process.name))
+    return found
+
+
+PARENT = """
+import asyncio, sys
+from agent.screen import images
+asyncio.run(images.convert(sys.argv[1], 900, "jpg"))
+"""
+
+
+async def test_it_dies_with_the_worker(tmp_path: Path) -> None:
+    """The kernel may take the worker first; what was left of the copy goes with the next try."""
+    ffmpeg("-f", "lavfi", "-i", "color=lime:s=12000x12000", "-frames:v", "1", str(tmp_path / "large.png"))
+    command = (sys.executable, "-c", PARENT, str(tmp_path / "large.png"))
+    process = await asyncio.create_subprocess_exec(*command, cwd=Path(__file__).parents[2])
+    async with asyncio.timeout(15):
+        while not (pids := converter(tmp_path)):
+            await asyncio.sleep(0.005)
+        while "1000" not in Path(f"/proc/{pids[0]}/oom_score_adj").read_text():
+            await asyncio.sleep(0.005)
+        limits = Path(f"/proc/{pids[0]}/limits").read_text()
+        process.kill()
+        await process.wait()
+        while converter(tmp_path):
+            await asyncio.sleep(0.005)
+    address_space = next(int(line.split()[3]) for line in limits.splitlines() if line.startswith("Max address space"))
+    assert address_space <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    (tmp_path / f"large.png.screen-900.jpg.{pids[0]}.part").touch()
+    target = tmp_path / "large.png.screen-900.jpg"
+    other = await asyncio.create_subprocess_exec(sys.executable, "-c", "input()", str(target), stdin=asyncio.subprocess.PIPE)
+    at_work = target.with_name(f"{target.name}.{other.pid}.part")
+    at_work.touch()
+    await images.convert(str(tmp_path / "large.png"), 900, "jpg")
+    await other.communicate(b"\n")
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "large.png", target, at_work]
+
+
+async def test_a_copy_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """An animation whose frames take more than the limit is refused; nothing of it is left."""
+    frames = [Image.effect_noise((300, 300), 200).convert("RGB") for _ in range(4)]
+    path = tmp_path / "noise.webp"
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=40, quality=1, method=0)
+    arguments = [str(path), str(tmp_path / "noise.png"), "4096", str(os.getpid())]
+    code = f"import sys; from agent.screen import images; images.FILE_BYTES = 100_000; sys.exit(images.main({arguments!r}))"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=Path(__file__).parents[2], stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert (process.returncode, b"File too large" in said) == (1, True)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+async def test_a_full_disk_is_not_the_images_fault(small_disk: Path) -> None:
+    """It may be shown when there is room."""
+    path = photo(small_disk / "photo.jpg", 6, (1600, 900))
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(images.ImageError, match="No space left") as caught:
+        await images.fitting(str(path), 800)
+    assert caught.value.temporary
+    ballast.unlink()
+    await images.fitting(str(path), 800)
 
 
 async def test_photos_on_the_screen(stand: Stand, tmp_path: Path) -> None:

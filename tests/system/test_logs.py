@@ -215,3 +215,23 @@ def test_trouble_with_a_changing_token_is_the_same_trouble(caplog: pytest.LogCap
     trouble.is_("not connected", f"https://h/?token={SECRET}")
     trouble.is_("not connected", f"https://h/?token={SECRET}2")
     assert [entry.levelname for entry in caplog.records] == ["WARNING", "DEBUG"]
+
+
+def test_a_configured_secret_is_never_forgotten() -> None:
+    """However many tokens come after it; of those the oldest ones are."""
+    hide("the configured one", pinned=True)
+    for number in range(1000):
+        hide(f"token-{number:04}")
+    assert redact("the configured one and token-0999") == "[hidden] and [hidden]"
+    assert len(logs._secrets) <= 256
+    logs._pinned.discard("the configured one")
+
+
+def test_a_long_line_is_cut() -> None:
+    """What a server sends fills no journal, and no secret shows at the cut."""
+    hide(SECRET)
+    line = record(logging.WARNING, "x" * 3990 + SECRET + "y" * 1_000_000)
+    assert len(line) <= 4003
+    assert "xxx[hid" in line or "characters]" in line
+    assert SECRET[:8] not in line
+    assert record(logging.WARNING, "short") == "<4>links.link: short"

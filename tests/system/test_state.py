@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -177,7 +179,7 @@ async def test_an_older_file_is_brought_up(path: Path, monkeypatch: pytest.Monke
     await state.put("key", 1)
     await state.close()
     step = "CREATE TABLE added (x); INSERT INTO added VALUES (1)"
-    monkeypatch.setattr("agent.system.state.MIGRATIONS", (*MIGRATIONS, step))
+    monkeypatch.setattr("agent.system.database.MIGRATIONS", (*MIGRATIONS, step))
     for _ in range(2):
         state = await State.open(path)
         assert await state.get("key") == 1
@@ -189,13 +191,7 @@ async def test_a_full_disk_is_said_and_loses_nothing(small_disk: Path) -> None:
     """A write that does not fit raises StateError; old values stay, and when there is room again writing works again."""
     state = await State.open(small_disk / "state.db")
     await state.put("volume", 40)
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError:
-            pass
+    ballast = fill(small_disk)
     with pytest.raises(StateError, match="full"):
         await state.put("volume", "y" * 200_000)
     assert await state.get("volume") == 40
@@ -255,9 +251,166 @@ async def test_a_cancelled_writer_has_written(path: Path) -> None:
 
 
 async def test_a_place_where_nothing_can_be_kept(tmp_path: Path) -> None:
-    """A path below a file, or one that is a directory, is a StateError with the path in it."""
+    """A path below a file is a StateError with the path in it."""
     (tmp_path / "file").touch()
-    (tmp_path / "directory").mkdir()
-    for path in (tmp_path / "file" / "state.db", tmp_path / "directory"):
-        with pytest.raises(StateError, match=str(path)):
-            await State.open(path)
+    path = tmp_path / "file" / "state.db"
+    with pytest.raises(StateError, match=str(path)):
+        await State.open(path)
+
+
+async def test_a_directory_in_its_place_is_put_aside(path: Path) -> None:
+    """As a corrupt file is."""
+    path.mkdir(parents=True)
+    state = await State.open(path)
+    await state.put("key", 1)
+    await state.close()
+    assert path.is_file()
+    assert len(list(path.parent.glob("state.db.corrupt-*"))) == 1
+
+
+def remount(disk: Path, mode: str) -> None:
+    """Read-only or not."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", disk], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leaves not a byte free; the file that takes it up."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    return ballast
+
+
+async def left_by_a_power_cut(path: Path) -> None:
+    """A state file whose newest values are still in SQLite's write-ahead log."""
+    aside = path.with_name("copies")
+    aside.mkdir()
+    state = await State.open(path)
+    await state.put("volume", 40)
+    for name in ("state.db", "state.db-wal"):
+        shutil.copy(path.with_name(name), aside)
+    await state.close()
+    for copy in aside.iterdir():
+        copy.rename(path.with_name(copy.name))
+    aside.rmdir()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_opened_on_a_full_disk(small_disk: Path, cut: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there can be read, writes are refused with the reason, and work again when there is room."""
+    path = small_disk / "state.db"
+    await left_by_a_power_cut(path)
+    if not cut:
+        await (await State.open(path)).close()
+    ballast = fill(small_disk)
+    state = await State.open(path)
+    assert await state.get("volume") == 40
+    with pytest.raises(StateError, match="the disk is full"):
+        await state.put("volume", "y" * 200_000)
+    assert "the disk is full" in state.trouble
+    ballast.unlink()
+    monkeypatch.setattr("agent.system.state.AGAIN_S", 0.0)
+    state._again_at = 0.0
+    await state.put("volume", 55)
+    assert state.trouble == ""
+    await state.close()
+    state = await State.open(path)
+    assert await state.get("volume") == 55
+    await state.close()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_opened_on_a_read_only_disk(small_disk: Path, cut: bool) -> None:
+    """The newest values are read also after a power cut; opening for writing is not tried at each write."""
+    path = small_disk / "state.db"
+    await left_by_a_power_cut(path)
+    if not cut:
+        await (await State.open(path)).close()
+    remount(small_disk, "ro")
+    state = await State.open(path)
+    assert await state.get("volume") == 40
+    for _ in range(2):
+        with pytest.raises(StateError, match="the disk is read-only"):
+            await state.put("volume", 1)
+    remount(small_disk, "rw")
+    with pytest.raises(StateError, match="the disk is read-only"):
+        await state.put("volume", 2)
+    state._again_at = 0.0
+    await state.put("volume", 3)
+    assert (await state.get("volume"), state.trouble) == (3, "")
+    await state.close()
+
+
+async def test_nothing_readable_on_a_read_only_disk(small_disk: Path) -> None:
+    """The state is empty but usable."""
+    (small_disk / "state.db").write_bytes(b"\x00garbage" * 1000)
+    remount(small_disk, "ro")
+    state = await State.open(small_disk / "state.db")
+    assert await state.get("volume", 7) == 7
+    assert await state.read(lambda database: database.execute("SELECT count(*) FROM media").fetchone()) == (0,)
+    await state.close()
+
+
+async def test_trouble_lasts_as_long_as_it_lasts(path: Path) -> None:
+    """A file that is refused while the agent runs is named until a write succeeds; a faulty query is no trouble of the disk."""
+    state = await State.open(path)
+    with pytest.raises(StateError, match="no such table"):
+        await state.write(lambda database: database.execute("INSERT INTO nowhere VALUES (1)"))
+    assert state.trouble == ""
+    await state.read(lambda database: database.execute("PRAGMA query_only = 1"))
+    with pytest.raises(StateError, match="readonly"):
+        await state.put("volume", 2)
+    assert "readonly" in state.trouble
+    await state.read(lambda database: database.execute("PRAGMA query_only = 0"))
+    await state.put("volume", 3)
+    assert state.trouble == ""
+    await state.close()
+
+
+@pytest.mark.parametrize("value", ["{bad", "[" * 100_000, 5, b"\xff"])
+async def test_a_value_that_cannot_be_read(path: Path, value: object, caplog: pytest.LogCaptureFixture) -> None:
+    """The default counts, said once; a new value counts again."""
+    state = await State.open(path)
+    await state.write(lambda database: database.execute("INSERT INTO settings VALUES ('key', ?)", (value,)))
+    if value != 5:
+        assert [await state.get("key", "default") for _ in range(3)] == ["default"] * 3
+        assert caplog.text.count("cannot be read") == 1
+    await state.put("key", 1)
+    assert await state.get("key") == 1
+    await state.close()
+
+
+async def test_a_failed_query_is_a_state_error(path: Path) -> None:
+    """Whoever reads need not know SQLite."""
+    state = await State.open(path)
+    with pytest.raises(StateError, match="no such table"):
+        await state.read(lambda database: database.execute("SELECT * FROM nowhere"))
+    await state.close()
+
+
+async def test_missing_tables_are_made_anew(path: Path) -> None:
+    """The others keep what is in them."""
+    state = await State.open(path)
+    await state.put("key", 1)
+    await state.close()
+    database = sqlite3.connect(path)
+    database.executescript("DROP TABLE media; DROP TABLE playlists")
+    database.close()
+    state = await State.open(path)
+    assert await state.read(lambda database: database.execute("SELECT * FROM media").fetchall()) == []
+    assert await state.read(lambda database: database.execute("SELECT * FROM playlists").fetchall()) == []
+    assert await state.get("key") == 1
+    await state.close()
+
+
+async def test_tables_of_something_else_are_put_aside(path: Path) -> None:
+    """A file whose version does not fit its tables."""
+    await (await State.open(path)).close()
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA user_version = 0")
+    database.close()
+    state = await State.open(path)
+    await state.put("key", 1)
+    assert len(list(path.parent.glob("state.db.corrupt-*"))) == 1
+    await state.close()

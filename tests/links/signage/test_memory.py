@@ -108,3 +108,14 @@ async def test_links_are_kept_apart(memory: Memory, state: State) -> None:
     await memory.keep_released({1})
     assert (await other.bodies("front"), await other.side("front")) == ([], SideState())
     assert (await other.overlay(), await other.released()) == (None, set())
+
+
+async def test_bodies_that_cannot_be_read_are_left_out(memory: Memory, state: State) -> None:
+    """The other playlists play; what is fetched next replaces them all."""
+    await memory.keep_bodies("front", [{"id": 1}, {"id": 2}, {"id": 3}])
+    await state.write(lambda database: database.execute("UPDATE playlists SET body = '{bad' WHERE place = 1"))
+    assert await memory.bodies("front") == [{"id": 1}, {"id": 3}]
+    await memory.keep_bodies("front", [{"id": 1}, {"id": 2}])
+    assert await memory.bodies("front") == [{"id": 1}, {"id": 2}]
+    await state.write(lambda database: database.execute("DROP TABLE playlists"))
+    assert await memory.bodies("front") == []
