@@ -224,7 +224,7 @@ async def test_parallel_limit_and_order(make_store: MakeStore, origin: Origin) -
     async with asyncio.TaskGroup() as tasks:
         for number, body in enumerate(bodies):
             one = Want(f"{origin.url}/{number}", "x", None, md5(body))
-            tasks.create_task(store.fetch(one, urgency=0 if number in (6, 7) else 1))
+            tasks.create_task(store.fetch(one, urgency=1 if number in (6, 7) else 2))
     assert origin.most_busy <= 2
     paths = [request.path for request in origin.requests]
     assert {*paths[:2], *paths[2:4]} >= {"/6", "/7"}
