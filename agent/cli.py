@@ -60,7 +60,7 @@ def _check(parsed: argparse.Namespace) -> int:
 
     path = _config(parsed)
     try:
-        settings = load_settings(path, dict(parsed.set))
+        settings = load_settings(path, dict(parsed.set), check_files=True)
     except SettingsError as error:
         return _report(error.faults)
     print(f"{path or 'no file, defaults only'}: no faults")

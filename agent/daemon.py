@@ -92,6 +92,13 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
+def _is_of_today(stamp: Path) -> bool:
+    try:
+        return time.time() - stamp.stat().st_mtime < 86_400
+    except OSError:
+        return False
+
+
 class Daemon:
     """One run of the agent with one configuration. `reload` reads the configuration anew or raises SettingsError."""
 
@@ -200,6 +207,7 @@ class Daemon:
     async def _start(self, state: State, tasks: asyncio.TaskGroup) -> None:
         """Brings up one part after the other, the screens first: their processes take longest, and the rest loads meanwhile."""
         settings = self.settings
+        self._tasks = tasks
         displays = Displays(settings.hardware.sysfs)
         tasks.create_task(displays.run(), name="displays")
         with contextlib.suppress(TimeoutError):
@@ -222,14 +230,16 @@ class Daemon:
             screen.on_change(self._changed)
             tasks.create_task(screen.run(), name=f"screen {name}")
         await asyncio.to_thread(_load, {link.kind for link in settings.links})
-        from agent.device import assemble  # noqa: PLC0415 - see above
+        from agent.control.clips import Clips  # noqa: PLC0415 - see above
+        from agent.device import assemble  # noqa: PLC0415
         from agent.hardware.health import Health  # noqa: PLC0415
 
-        self._tasks = tasks
         self.device = await assemble(settings, state, screens, displays, self._stuck)
         for link_settings in settings.links:
             self._start_link(link_settings)
         self.health = Health(state, sysfs=settings.hardware.sysfs)
+        self._clips = Clips(self.device, settings.device.state_dir / "clips")
+        await self._clips.sweep()
         for part in (
             self.device.volume,
             self.device.brightness,
@@ -246,6 +256,7 @@ class Daemon:
             ("camera", self.device.camera.run()),
             ("media store", self.device.media.run()),
             ("health", self.health.run()),
+            ("clips", self._clips.run()),
             ("clock", clock.ClockWatch(self._clock_set).run()),
             ("configuration", self._read_again_forever()),
         ):
@@ -330,10 +341,8 @@ class Daemon:
         await first_client(listener)
         await self._assembled.wait()
         await asyncio.to_thread(importlib.import_module, "agent.control.server")
-        from agent.control.clips import Clips  # noqa: PLC0415 - see `agent.control.door`
-        from agent.control.server import ControlServer  # noqa: PLC0415
+        from agent.control.server import ControlServer  # noqa: PLC0415 - see `agent.control.door`
 
-        self._clips = Clips(self.device, self.settings.device.state_dir / "clips")
         server = ControlServer(self, self.settings.control.socket, play_limit_bytes=self.settings.media.quota)
         try:
             await server.start(listener)
@@ -356,22 +365,26 @@ class Daemon:
     def _stuck(self) -> None:
         """A process that the kernel does not let go holds the hardware: only a restart of the box helps."""
         command = self.settings.hardware.reboot_command
-        stamp = self.settings.device.state_dir / "last-forced-reboot"
-        try:
-            recent = time.time() - stamp.stat().st_mtime < 86_400
-        except OSError:
-            recent = False
-        if recent or not command or shutil.which(command[0]) is None:
+        # The disk may be what is wrong: then only the runtime directory can be written.
+        stamps = [directory / "last-forced-reboot" for directory in (self.settings.device.state_dir, self._runtime_dir)]
+        if any(map(_is_of_today, stamps)) or not command or shutil.which(command[0]) is None:
             log.error("the hardware is held by a process that cannot be ended; restart the box by hand")
             return
-        stamp.touch()
+        for stamp in stamps:
+            with contextlib.suppress(OSError):
+                stamp.touch()
+                break
         log.critical("restarts the box: the hardware is held by a process that cannot be ended")
-        asyncio.get_running_loop().create_task(self._reboot(command), name="reboot")
+        self._tasks.create_task(self._reboot(command), name="reboot")
 
     @staticmethod
     async def _reboot(command: list[str]) -> None:
-        process = await asyncio.create_subprocess_exec(*command)
-        await process.wait()
+        try:
+            process = await asyncio.create_subprocess_exec(*command)
+        except OSError as error:
+            log.error("the box cannot be restarted; do it by hand error=%s", error)  # noqa: TRY400 - not a fault of ours
+        else:
+            await process.wait()
 
     # The configuration again
 

@@ -117,9 +117,11 @@ class AgentProcess:
     async def playing(self, title: str | None = None, screen: str = "front", deadline_s: float = 20.0) -> dict[str, Any]:
         """Waits until the screen plays (that title)."""
         return await self.until(
-            lambda status: status["screens"][screen]["state"] == "playing"
-            and status["screens"][screen]["title"] is not None
-            and (title is None or status["screens"][screen]["title"] == title),
+            lambda status: (
+                status["screens"][screen]["state"] == "playing"
+                and status["screens"][screen]["title"] is not None
+                and (title is None or status["screens"][screen]["title"] == title)
+            ),
             deadline_s,
         )
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.daemon import Daemon
+from agent.settings import Settings
 from tests.agent_process import AgentProcess
 from tests.system.manager import Manager
 
@@ -286,3 +288,76 @@ async def test_two_agents_on_one_state_directory(unit: Callable[..., Unit], tmp_
         assert "another agent" in said.decode()
         assert "Traceback" not in said.decode()
     assert (await box.status())["screens"]["front"]["state"] == "idle"
+
+
+async def test_leftovers_of_played_files_go_at_the_start(unit: Callable[..., Unit]) -> None:
+    """Not only when the first client comes."""
+    box = unit()
+    clips = box.folder / "state" / "clips"
+    clips.mkdir(parents=True)
+    (clips / "clip-3").touch()
+    await box.ready()
+    async with asyncio.timeout(DEADLINE_S):
+        while list(clips.iterdir()):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_read_only_disk(unit: Callable[..., Unit]) -> None:
+    """The box starts with what it knows, and says in its status what is wrong."""
+    box = unit()
+    state = box.folder / "state"
+    state.mkdir()
+    if await command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(state)):
+        pytest.skip("mounting is not permitted here")
+    try:
+        await box.ready()
+        await box.stop()
+        await command("mount", "-o", "remount,ro", str(state))
+        await box.ready()
+        status = await box.until(lambda status: status["screens"]["front"]["state"] == "idle")
+        assert "state cannot be written: the disk is read-only" in status["warnings"]
+        assert await box.stop() == 0
+    finally:
+        await command("umount", "-l", str(state))
+
+
+async def command(*words: str) -> int:
+    """Its exit code."""
+    process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.DEVNULL)
+    return await process.wait()
+
+
+class Held(Daemon):
+    """A daemon of which only the forced restart is used."""
+
+    def __init__(self, folder: Path, tasks: asyncio.TaskGroup) -> None:
+        self.reboots = folder / "reboots"
+        command = ["sh", "-c", f"echo x >> {self.reboots}"]
+        self.settings = Settings.model_validate(
+            {"device": {"state_dir": folder / "state"}, "hardware": {"reboot_command": command}, "screens": {"front": {}}}
+        )
+        self._runtime_dir = folder / "run"
+        self._tasks = tasks
+
+
+@pytest.mark.parametrize("usable", ["state", "run"])
+async def test_hardware_that_is_held_restarts_the_box_once_a_day(tmp_path: Path, usable: str) -> None:
+    """Also when the state directory cannot be written, which may be the very reason."""
+    (tmp_path / usable).mkdir()
+    async with asyncio.TaskGroup() as tasks:
+        daemon = Held(tmp_path, tasks)
+        daemon._stuck()
+        daemon._stuck()
+    assert daemon.reboots.read_text() == "x\n"
+    assert (tmp_path / usable / "last-forced-reboot").exists()
+
+
+async def test_a_restart_that_cannot_be_asked_for(tmp_path: Path) -> None:
+    """Nothing can be recorded and the command does not start: the log says so, and the agent goes on."""
+    async with asyncio.TaskGroup() as tasks:
+        daemon = Held(tmp_path, tasks)
+        script = tmp_path / "reboot"
+        script.write_bytes(b"\x7fELF")
+        script.chmod(0o755)
+        daemon.settings.hardware.reboot_command[:] = [str(script)]
+        daemon._stuck()

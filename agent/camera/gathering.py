@@ -49,6 +49,7 @@ class Names:
         _, lookup = self._found.get(host, (0.0, None))
         if lookup is None or (lookup.done() and lookup.exception() is not None):
             lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
+            lookup.add_done_callback(_heard)
             self._found[host] = (now + NAMES_KEPT_S, lookup)
         return await asyncio.shield(lookup)
 
@@ -98,7 +99,9 @@ class Gathering:
             *((self._reflexive(server), f"asks {server.host}") for server in self._servers.stun if not self._relay_only),
             *([(self._relayed(component), "asks for a relay")] if self._servers.turn else []),
         ):
-            self._tasks.add(asyncio.create_task(work, name=f"camera: {name}"))
+            task = asyncio.create_task(work, name=f"camera: {name}")
+            task.add_done_callback(_heard)
+            self._tasks.add(task)
         if not self._tasks:
             return candidates
         done, pending = await asyncio.wait(self._tasks, timeout=self._patience_s)
@@ -150,7 +153,9 @@ class Gathering:
         asked: set[asyncio.Task[tuple[Candidate, StunProtocol]]] = set()
         try:
             for server in self._servers.turn:
-                asked.add(asyncio.create_task(self._allocate(server, component), name=f"camera: asks {server.host}"))
+                task = asyncio.create_task(self._allocate(server, component), name=f"camera: asks {server.host}")
+                task.add_done_callback(_heard)
+                asked.add(task)
                 if relay := await self._first(asked, NEXT_TURN_S):
                     return await self._keep(relay)
             while asked:
@@ -216,6 +221,12 @@ def _results(done: Iterable[asyncio.Task[list[Candidate]]]) -> list[Candidate]:
         for candidate in task.result():
             found[candidate.host, candidate.port] = candidate
     return list(found.values())
+
+
+def _heard(future: asyncio.Future[Any]) -> None:
+    """A failure is known even if whoever asked has left meanwhile."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _look_up(host: str) -> str:

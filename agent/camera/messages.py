@@ -77,7 +77,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session has ended by itself: the viewer is gone, or never connected."""
+    """The session has ended by itself: the viewer is gone, or never made an offer."""
 
     session: str
     reason: str

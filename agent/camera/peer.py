@@ -146,12 +146,12 @@ class Peer:
             return
         transport = self._transport_for(candidate)
         if transport is not None:
-            self._spawn(self._add(transport, candidate), "camera: adds a candidate")
+            self._spawn(self._add(transport, candidate.text), "camera: adds a candidate")
 
     def end_of_candidates(self) -> None:
         """The viewer has no more: a connection nobody answers on may fail."""
         for transport in self._transports():
-            self._spawn(transport.addRemoteCandidate(None), "camera: ends the candidates")
+            self._spawn(self._add(transport, ""), "camera: ends the candidates")
 
     def stop_gathering(self) -> None:
         """The connection is there; no more addresses of ours are needed."""
@@ -166,7 +166,7 @@ class Peer:
         closing = asyncio.create_task(self._connection.close(), name="camera: closes a connection")
         _closings.add(closing)
         closing.add_done_callback(_closed)
-        await asyncio.shield(closing)
+        await asyncio.wait({closing})
 
     def _state_changed(self) -> None:
         self._events.on_state(self, self._connection.connectionState)
@@ -190,9 +190,10 @@ class Peer:
                         return transceiver.receiver.transport.transport
         return None
 
-    async def _add(self, transport: RTCIceTransport, candidate: RemoteCandidate) -> None:
+    async def _add(self, transport: RTCIceTransport, candidate: str) -> None:
+        """Empty: there are no more."""
         try:
-            await transport.addRemoteCandidate(candidate_from_sdp(candidate.text))
+            await transport.addRemoteCandidate(candidate_from_sdp(candidate) if candidate else None)
         except Exception as error:  # noqa: BLE001 - whatever a stranger's candidate makes a library raise
             log.debug("candidate of a viewer cannot be used error=%r", error)
 

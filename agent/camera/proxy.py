@@ -59,7 +59,7 @@ class CameraSession(Protocol):
         """The session could not be served, or broke off; it is over. The message is for the viewer."""
 
     def on_closed(self, reason: str) -> None:
-        """The session has ended by itself: the viewer is gone, or never connected."""
+        """The session has ended by itself: the viewer is gone, or never made an offer."""
 
 
 class CameraProxy:
@@ -87,6 +87,8 @@ class CameraProxy:
         self._outbox: list[tuple[_Watch, Any]] = []
         """What the next worker is told when it is there."""
         self._worker: Worker | None = None
+        self._opened = False
+        """Whether this run of the worker could be spoken to."""
         self._keys = itertools.count(1)
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
@@ -150,7 +152,7 @@ class CameraProxy:
         watch = self._watches[name] = _Watch(str(next(self._keys)), name, listener)
         self._send(watch, Open(watch.key, tuple(ice_servers)))
         if early is not None and early.until > self._now():
-            if early.sdp:
+            if early.sdp is not None:
                 self._send(watch, Offer(watch.key, early.sdp))
             for candidate, sdp_mid, sdp_mline_index in early.candidates:
                 self._send(watch, Candidate(watch.key, candidate, sdp_mid, sdp_mline_index))
@@ -192,6 +194,7 @@ class CameraProxy:
 
     async def _run_worker(self) -> None:
         """One run of the worker: to the end of what is wanted of it, or of the worker."""
+        self._opened = False
         settings = self._settings
         worker = Worker(
             "camera",
@@ -239,6 +242,7 @@ class CameraProxy:
     def _begin(self, worker: Worker) -> None:
         """The worker can be spoken to."""
         self._worker = worker
+        self._opened = True
         outbox, self._outbox = self._outbox, []
         for watch, message in outbox:
             self._send(watch, message)
@@ -246,15 +250,17 @@ class CameraProxy:
     def _broke_off(self, how: str) -> None:
         """The worker has ended by itself, and with it every session it was told of."""
         log.warning("the camera's process broke off; the next viewer starts it again how=%r", how)
-        self._outbox.clear()
         for watch in tuple(self._watches.values()):
-            self._pop(watch)
-            watch.listener.on_refused("the camera broke off; watch again to restart it")
+            # One that came while the worker was ending is for the next.
+            if watch.told or not self._opened:
+                self._drop(watch)
+                watch.listener.on_refused("the camera broke off; watch again to restart it")
 
     def _send(self, watch: _Watch, message: Any) -> None:
-        if self._worker is None:
+        if self._worker is None or (self._worker.pid is None and not watch.told):
             self._outbox.append((watch, message))
             return
+        watch.told = True
         self._worker.send(message)
 
     def _on_message(self, message: Any) -> None:
@@ -270,10 +276,10 @@ class CameraProxy:
             case LocalCandidate(candidate=candidate, sdp_mid=sdp_mid, sdp_mline_index=sdp_mline_index):
                 watch.listener.on_candidate(candidate, sdp_mid, sdp_mline_index)
             case Refused(message=text):
-                self._pop(watch)
+                self._drop(watch)
                 watch.listener.on_refused(text)
             case Closed(reason=reason):
-                self._pop(watch)
+                self._drop(watch)
                 watch.listener.on_closed(reason)
 
     def _refusal(self) -> str:
@@ -284,14 +290,14 @@ class CameraProxy:
         watch = self._watches.get(name)
         if watch is None:
             return
-        self._pop(watch)
+        self._drop(watch)
         if self._worker is not None:
             self._worker.send(Close(watch.key))
-        self._outbox = [(owner, message) for owner, message in self._outbox if owner is not watch]
 
-    def _pop(self, watch: _Watch) -> None:
+    def _drop(self, watch: _Watch) -> None:
         now = self._now()
         del self._watches[watch.name]
+        self._outbox = [(owner, message) for owner, message in self._outbox if owner is not watch]
         self._ended = {name: until for name, until in self._ended.items() if until > now}
         self._ended[watch.name] = now + self._timers.late_s
         self._look()
@@ -331,6 +337,8 @@ class _Watch:
     key: str
     name: tuple[str, str]
     listener: CameraSession
+    told: bool = False
+    """Whether a worker knows of it."""
 
 
 @dataclass(slots=True)
@@ -338,5 +346,6 @@ class _Early:
     """What came before its session."""
 
     until: float
-    sdp: str = ""
+    sdp: str | None = None
+    """Of the offer, if there was one; nonsense as well, so that it is refused in words."""
     candidates: list[tuple[str, str | None, int | None]] = field(default_factory=list)

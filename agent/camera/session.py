@@ -38,6 +38,8 @@ class SessionTimers:
     candidates_end_s: float = 10.0
     """The viewer's word that it has no more candidates counts from then on: its checks, which show its real address, come
     only after our answer."""
+    return_s: float = 2.0
+    """A viewer whose connection has ended may offer another one in the same session; its goodbye can overtake that offer."""
     close_s: float = 3.0
 
 
@@ -72,6 +74,8 @@ class Session:
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._peer: Peer | None = None
         self._kept: list[RemoteCandidate] = []
+        self._left = False
+        """The viewer was connected and is gone; perhaps it comes back."""
         self._group: asyncio.TaskGroup
         self._deadline: float | None = None
 
@@ -112,7 +116,7 @@ class Session:
                 async with asyncio.timeout_at(self._deadline):
                     item = await self._inbox.get()
             except TimeoutError:
-                return Closed(self.key, self._what_took_too_long())
+                return self._time_is_up()
             match item:
                 case Offer():
                     if refusal := await self._answer(item.sdp):
@@ -130,6 +134,7 @@ class Session:
     async def _answer(self, sdp: str) -> Refused | None:
         """Answers an offer, the first or another one."""
         peer = self._peer
+        self._left = False
         if peer is None or not peer.continues(sdp):
             self._deadline = self._now() + self._timers.connect_s
             peer = self._new_peer()
@@ -178,15 +183,20 @@ class Session:
         await asyncio.sleep(self._timers.candidates_end_s)
         self._inbox.put_nowait(_End(peer))
 
-    def _look(self, peer: Peer, state: str) -> Closed | None:
+    def _look(self, peer: Peer, state: str) -> Refused | None:
         """What the connection's state means; the end of the session, if it does."""
-        match state:
-            case "connected":
-                self._deadline = None
-                peer.stop_gathering()
-                self._set_connected(peer, connected=True)
-            case "failed" | "closed":
-                return Closed(self.key, "the viewer is gone" if self.connected else "no connection to the viewer came about")
+        if state == "connected":
+            self._deadline = None
+            peer.stop_gathering()
+            self._set_connected(peer, connected=True)
+        elif state in {"failed", "closed"}:
+            if not self.connected:
+                return Refused(self.key, "no connection to the viewer came about")
+            self._left = True
+            self._peer = None
+            self._deadline = self._now() + self._timers.return_s
+            self._set_connected(peer, connected=False)
+            self._spawn(self._close(peer), f"camera: closes what the viewer left session={self.key}")
         return None
 
     def _set_connected(self, peer: Peer | None, *, connected: bool) -> None:
@@ -218,10 +228,12 @@ class Session:
     def _hear_loss(self, peer: Peer, fraction: float) -> None:
         self._studio.rate.loss(peer.number, fraction, self._now())
 
-    def _what_took_too_long(self) -> str:
+    def _time_is_up(self) -> Refused | Closed:
+        if self._left:
+            return Closed(self.key, "the viewer is gone")
         if self._peer is None:
-            return f"no offer came within {self._timers.offer_s:g} s"
-        return f"the viewer did not connect within {self._timers.connect_s:g} s"
+            return Closed(self.key, f"no offer came within {self._timers.offer_s:g} s")
+        return Refused(self.key, f"no connection to the viewer came about within {self._timers.connect_s:g} s")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         return self._group.create_task(work, name=name)

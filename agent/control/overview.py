@@ -86,6 +86,7 @@ def _warnings(daemon: Daemon) -> list[str]:
     if daemon.device.state.trouble:
         warnings.append(daemon.device.state.trouble)
     warnings += daemon.device.voice.warnings()
+    warnings += [warning for link in daemon.links for warning in link.warnings()]
     if any(link.clock_fault for link in daemon.links) and not clock.is_set():
         warnings.append("the clock is not set: certificates cannot be checked; connect the box to a time server")
     return warnings

@@ -168,9 +168,10 @@ class Link(ABC):
             if self._steady is not None:
                 self._steady.cancel()
             lived_s = 0.0 if connected_at is None else loop.time() - connected_at
+            stable = self._backoff.lived(lived_s)
             if connected_at is not None:
-                self._flaps = lived_s < STABLE_S
-            if self._backoff.lived(lived_s):
+                self._flaps = not stable
+            if stable:
                 renewed = False
                 self._trouble = Trouble(log)
             if refused and not renewed:

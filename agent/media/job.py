@@ -41,7 +41,7 @@ class Job:
             elif (error := task.exception()) is None:
                 self._result.set_result(task.result())
             elif isinstance(error, FetchError):
-                log.warning("media download failed name=%r cause=%r", self.want.name, str(error))
+                log.debug("media download failed name=%r cause=%r", self.want.name, str(error))
                 self._fail(error)
             else:
                 log.error("media download failed unexpectedly name=%r", self.want.name, exc_info=error)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from agent.settings.layers import Fault, Layer, LinkNames
 from agent.settings.links import SECRET_KEYS
 from agent.settings.text import KeyPath, from_text, value_type
+from agent.system.logs import hide
 
 _UNREADABLE = "?"
 """Stands in for a secret that could not be read, so that its key is not reported as missing besides."""
@@ -72,6 +73,7 @@ def resolve_secret_files(layers: list[Layer], base: Path, faults: list[Fault]) -
 def _hide(path: KeyPath, layer: Layer) -> None:
     found, value = layer.get(path)
     if found and isinstance(value, str) and value:
+        hide(value, pinned=True)
         layer.put(path, SecretStr(value))
 
 

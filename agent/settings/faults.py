@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from agent.settings.layers import Fault, Layer, LinkNames
 from agent.settings.links import LINK_KINDS, SECRET_KEYS
 from agent.settings.model import DEFAULT_SCREEN, Settings
 from agent.settings.text import KeyPath, model_at
+from agent.settings.values import parse_optional_path
 
 _MESSAGES = {
     "bool_type": "must be true or false",
@@ -61,6 +63,28 @@ def relation_faults(layers: list[Layer]) -> Iterator[Fault]:
         for at in [at for at in positions if named[at] == name][1:] if count > 1 else []:
             yield Fault(_place(("links", at, "name"), layers), f"there is another link called {name!r}; give each its own name")
     yield from _card_faults(screens, layers)
+
+
+def file_faults(layers: list[Layer]) -> Iterator[Fault]:
+    """What is wrong with the certificates that are named."""
+    for at in _keys(("links",), layers):
+        path = ("links", at, "ca_file")
+        file = _get(path, layers)
+        with contextlib.suppress(ValueError):  # no path: the model says so
+            if file is not None and (parsed := parse_optional_path(file)) and (fault := _certificate_fault(parsed)):
+                yield Fault(_place(path, layers), fault)
+
+
+def _certificate_fault(file: Path) -> str:
+    import ssl  # noqa: PLC0415 - costs the start of the agent more than everything else here
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except ssl.SSLError:  # an OSError, too
+        return f"{file} holds no certificate in PEM form"
+    except OSError as error:
+        return f"{file} cannot be read: {error.strerror}"
+    return ""
 
 
 def _screen_references(layers: list[Layer]) -> Iterator[tuple[KeyPath, Any]]:

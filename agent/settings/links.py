@@ -51,6 +51,15 @@ class SignageLink(BaseLink):
     priority: Annotated[int, Field(ge=0, le=100)] = 10
     username: Annotated[str, Field(min_length=1)]
     password: Secret
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, value: str) -> str:
+        root = parse_url(value).rstrip("/")
+        if root.endswith("/api/v1"):
+            raise ValueError("must not end in /api/v1, which the agent adds by itself: leave that out")
+        return value
+
     side: SideOrTable = "front"
     screenshots: SecondsOrOff = "off"
     """Seconds between two uploads, or "off"."""

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from agent.settings.credentials import credentials_layer, resolve_secret_files
 from agent.settings.environment import environment_layer
-from agent.settings.faults import model_faults, relation_faults
+from agent.settings.faults import file_faults, model_faults, relation_faults
 from agent.settings.layers import Fault, Layer, LinkNames, override_layer, toml_layer
 from agent.settings.model import Settings
 
@@ -30,11 +30,13 @@ def load_settings(
     overrides: Mapping[str, Any] = MappingProxyType({}),
     *,
     environ: Mapping[str, str] | None = None,
+    check_files: bool = False,
 ) -> Settings:
     """The settings from all sources; reads files, so a running loop calls it in a thread.
 
     `path`: the TOML file; None: none. `overrides`: what the command line says, as nested tables or with dotted keys
-    ("screens.front.output", "links.main.url"). `environ`: os.environ unless given. Raises SettingsError with all faults.
+    ("screens.front.output", "links.main.url"). `environ`: os.environ unless given. `check_files`: files that are named count,
+    too; the agent itself starts without them. Raises SettingsError with all faults.
     """
     environ = os.environ if environ is None else environ
     names, faults = LinkNames(), list[Fault]()
@@ -48,6 +50,8 @@ def load_settings(
     layers = [command_line, variables, credentials, file]
     resolve_secret_files(layers, path.parent if path else Path(), faults)
     faults.extend(relation_faults(layers))
+    if check_files:
+        faults.extend(file_faults(layers))
     try:
         settings = Settings.from_layers([layer.tables for layer in layers])
     except ValidationError as error:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pytest
 
 from agent.camera.messages import Answer, CameraState, Candidate, Close, Closed, IceServer, Offer, Open, Refused
+from agent.camera.session import SessionTimers
 from agent.camera.sessions import Sessions
 from agent.camera.source import Picture
 from agent.camera.studio import StudioTimers
@@ -28,6 +29,7 @@ class Room:
         self._news = asyncio.Event()
         source = keywords.pop("source", "test")
         picture = keywords.pop("picture", PICTURE)
+        keywords.setdefault("timers", SessionTimers(return_s=0.2))
         keywords.setdefault("studio_timers", StudioTimers(close_s=0.02))
         self.sessions = Sessions(group, source, picture, 1_000_000, say=self._say, on_stuck=self._stick, **keywords)
         self.studio = self.sessions.studio

@@ -57,6 +57,7 @@ class Listener:
                 for kind, *texts in self.heard:
                     if kind == what:
                         return str(texts[0])
+                    assert kind not in {"refused", "closed"}, texts
                 self._news.clear()
                 await self._news.wait()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import re
 import socket
-from collections.abc import AsyncIterator
+import subprocess
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,10 @@ class Turn:
         """How many relays have been given out."""
         return self.log.read_text().count("ALLOCATE processed, success")
 
+    def given_back(self) -> int:
+        """How many relays have been given up by those who had them."""
+        return len(re.findall(r"refreshed, .*username=<viewer>, lifetime=0", self.log.read_text()))
+
 
 def free_port() -> int:
     """A port that nobody listens on."""
@@ -43,22 +49,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextlib.asynccontextmanager
-async def serve(directory: Path) -> AsyncIterator[Turn]:
+@contextlib.contextmanager
+def serve(directory: Path) -> Iterator[Turn]:
     """Runs coturn until the block ends."""
     port = free_port()
     log = directory / "turn.log"
     arguments = ["-n", "-v", "--no-cli", "--no-tls", "--no-dtls", "--lt-cred-mech", "--allow-loopback-peers"]
     arguments += ["-u", f"{USER}:{PASSWORD}", "-r", "test", "-L", HOST, "-p", str(port), "-E", HOST, "--simple-log"]
     arguments += ["--log-file", "stdout", "--pidfile", str(directory / "turn.pid"), "--userdb", str(directory / "turn.db")]
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec("turnserver", *arguments, stdout=output, stderr=output)
+    with log.open("wb") as output, subprocess.Popen(["turnserver", *arguments], stdout=output, stderr=output) as process:
         try:
-            async with asyncio.timeout(10):
-                while "UDP listener opened" not in log.read_text() or "auth thread" not in log.read_text():
-                    assert process.returncode is None, log.read_text()
-                    await asyncio.sleep(0.02)
+            until = time.monotonic() + 10
+            while "UDP listener opened" not in log.read_text() or "auth thread" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.02)
             yield Turn(port, log)
         finally:
             process.kill()
-            await process.wait()

@@ -16,21 +16,21 @@ from agent.camera.pattern import PatternSource
 
 
 class Breaking(PatternSource):
-    """Is unplugged after a second."""
+    """Is unplugged after a moment."""
 
     def read(self) -> Any:
         """Pictures, and then none."""
-        if self._number > 30:
+        if self._number > 20:
             raise source.SourceError("the camera is gone")
         return super().read()
 
 
 class Hanging(PatternSource):
-    """Stands still after a second, and cannot be ended."""
+    """Stands still after a moment, and cannot be ended."""
 
     def read(self) -> Any:
         """Pictures, and then nothing at all."""
-        while self._number > 30:
+        while self._number > 20:
             time.sleep(1)
         return super().read()
 
@@ -40,7 +40,7 @@ def load() -> Any:
     loaded = real_load()
     from agent.camera import studio  # noqa: PLC0415 - loads PyAV, which the worker does in its own time
 
-    timers = studio.StudioTimers(stall_s=0.5, stuck_s=0.5, look_s=0.1)
+    timers = studio.StudioTimers(stall_s=0.3, stuck_s=0.2, look_s=0.1)
     kind = {"break": Breaking, "hang": Hanging}.get(how, PatternSource)
     make = loaded.Sessions
 

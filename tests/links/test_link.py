@@ -578,3 +578,58 @@ async def test_trouble_is_said_once(far: Far, start: Start, caplog: pytest.LogCa
         "WARNING not connected error=the server answered HTTP 503 to the WebSocket handshake link=main",
         "INFO connected link=main kind=test",
     ]
+
+
+async def test_a_server_that_hangs_up_at_once(
+    far: Far, start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said once that the box is connected and once that it is not; again when a connection lasts."""
+    caplog.set_level(logging.INFO, "agent")
+
+    def lines() -> list[str]:
+        return [f"{r.levelname} {r.getMessage()}" for r in caplog.records if r.name == "agent.links.link"]
+
+    far.behave = hang_up
+    near = start()
+    await near.until(lambda: far.attempts >= 6)
+    assert lines() == [
+        "INFO connected link=main kind=test",
+        "WARNING not connected error=the server closed the connection, code 1000 (not today) link=main",
+    ]
+    monkeypatch.setattr(link_module, "STABLE_S", 0.2)
+    far.behave = ServerConnection.wait_closed
+    await near.until(lambda: len(lines()) == 3)
+    assert (lines()[2], near.state) == ("INFO connected link=main kind=test", "connected")
+
+
+async def test_the_cause_of_a_refusal(far: Far, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """What the renewal of the credentials was refused with says more than the handshake's status."""
+    far.always = 403
+    near = start()
+    near.renewable = RefusedError("login refused: no such user; check username and password")
+    await near.until(lambda: near.attempts >= 3)
+    assert near.last_error == "login refused: no such user; check username and password"
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warnings == ["refused error=login refused: no such user; check username and password link=main"]
+
+
+async def test_a_renewal_that_breaks_off(far: Far, start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """A fault of our own there ends no link."""
+    far.answer = [403]
+    near = start()
+    near.renewable = ZeroDivisionError("of ours")
+    await near.until(lambda: near.attempts == 1)
+    assert "credentials could not be renewed link=main" in caplog.text
+    near.hurry()
+    await near.until(lambda: near.state == "connected")
+
+
+async def test_servers_that_are_not_verified_as_configured(far: Far, start: Start) -> None:
+    """It is told whether the server is there or not."""
+    near = start()
+    near.tls_fault = "ca_file /x.pem cannot be used"
+    await near.until(lambda: near.state == "connected")
+    assert (near.last_error, near.warnings()) == ("ca_file /x.pem cannot be used", ["link main: ca_file /x.pem cannot be used"])
+    await far.close()
+    await near.until(lambda: near.attempts >= 1)
+    assert near.last_error.startswith("ca_file /x.pem cannot be used; ")

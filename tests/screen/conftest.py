@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import pytest
 
 from agent.screen.messages import FROM_WORKER, Ready, Scene, Screenshot, Shot, Started
-from agent.system.wire import MAX_LINE_BYTES, Done, Ping, decode, encode
 from agent.system.child import CHANNEL_VARIABLE
+from agent.system.wire import MAX_LINE_BYTES, Done, Ping, decode, encode
 from tests.display import XServer, clip, still
 
 Message = TypeVar("Message")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.settings import SettingsError, load_settings
 from tests.settings.conftest import SIGNAGE, Faults, Load
 
 
@@ -67,3 +68,21 @@ def test_two_screens_on_one_card(faults: Faults, tmp_path: Path) -> None:
 def test_two_screens_on_two_cards(load: Load, tmp_path: Path) -> None:
     """Two cards may have two masters."""
     assert list(load(_connectors(tmp_path / "sys", "card0-HDMI-A-1", "card1-HDMI-A-2")).screens) == ["a", "b"]
+
+
+def test_a_certificate_that_is_none(tmp_path: Path) -> None:
+    """What `check` looks into: a ca_file that is missing, or holds no certificate; the agent itself starts all the same."""
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("-----BEGIN CERTIFICATE-----\nno\n")
+    path = tmp_path / "agent.toml"
+    for file, fault in (
+        (tmp_path / "none.pem", "cannot be read: No such file or directory"),
+        (wrong, "holds no certificate in PEM form"),
+    ):
+        path.write_text(SIGNAGE + f"ca_file = '{file}'\n")
+        assert load_settings(path, environ={}).links[0].ca_file == file
+        with pytest.raises(SettingsError) as caught:
+            load_settings(path, environ={}, check_files=True)
+        assert caught.value.faults == [f"{path}:8: links.main.ca_file: {file} {fault}"]
+    path.write_text(SIGNAGE + "ca_file = ''\n")
+    load_settings(path, environ={}, check_files=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,9 +17,12 @@ from agent.media.wants import FetchError, Headers, Want
 
 log = logging.getLogger(__name__)
 
+_Key = tuple[str, str, int | None]
 WATCHED, WANTED_NOW = 10, 0
 """Urgencies: any playlist, and the one that plays or is to play next."""
 _MOST_DROPPED = 200
+_AT_ONCE = 64
+"""So many items of a playlist at most wait for the store at a time; it downloads fewer."""
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class Library:
         self._on_bytes = on_bytes
         self._on_files = on_files
         self._on_done = on_done
-        self._paths: dict[tuple[str, str, int | None], str] = {}
+        self._paths: dict[_Key, str] = {}
         self._tasks: asyncio.TaskGroup
         self._urgent: set[Id] = set()
 
@@ -130,6 +133,7 @@ class Library:
             holding.downloaded = sum(bool(self.path_of(media)) for media in playlist.media)
             if holding.downloaded == playlist.total_items > 0:
                 holding.status = "ready"
+        self._keep()
 
     # Fetching
 
@@ -179,13 +183,19 @@ class Library:
             holding = self.holdings.pop(playlist_id)
             self._stop(holding)
             forgotten.append(holding.playlist)
-        kept = [self._want(media) for holding in self.holdings.values() for media in holding.playlist.media]
-        self._store.keep(self._owner, kept)
-        media_gone = [media for playlist in forgotten for media in playlist.media]
-        deleted = await self._store.discard([self._want(media) for media in media_gone])
+        kept = self._keep()
+        media_gone = [media for playlist in forgotten for media in playlist.media if _key(media) not in kept]
         for media in media_gone:
-            await self._find(media)
+            self._paths.pop(_key(media), None)  # before anything is awaited: nobody puts on what is being deleted
+        deleted = await self._store.discard([self._want(media) for media in media_gone])
+        await self.look_for_losses()  # somebody may have asked for it again meanwhile
         return deleted
+
+    def _keep(self) -> set[_Key]:
+        """Tells the store what the playlists need."""
+        needed = [media for holding in self.holdings.values() for media in holding.playlist.media]
+        self._store.keep(self._owner, [self._want(media) for media in needed])
+        return {_key(media) for media in needed}
 
     # Inside
 
@@ -233,15 +243,21 @@ class Library:
             )  # fmt: skip
             holding.status, holding.missing, holding.error = "downloading", [], ""
             self._on_report(holding, False)
+            queue = iter(missing)
             async with asyncio.TaskGroup() as group:
-                for media in missing:
+                for number in range(min(len(missing), _AT_ONCE)):
                     group.create_task(
-                        self._fetch_one(holding, media, failures), name=f"{self._owner}: fetches {media.item.media_id}"
+                        self._fetch_each(holding, queue, failures), name=f"{self._owner}: fetches {playlist.playlist_id} {number}"
                     )
         self._conclude(holding, failures)
         holding.job = None
         self._on_report(holding, again or bool(missing))
         self._on_done(playlist.playlist_id)
+
+    async def _fetch_each(self, holding: Holding, queue: Iterator[Media], failures: dict[int, FetchError]) -> None:
+        """Fetches one after the other from the queue, which others share."""
+        for media in queue:
+            await self._fetch_one(holding, media, failures)
 
     async def _fetch_one(self, holding: Holding, media: Media, failures: dict[int, FetchError]) -> None:
         playlist_id = holding.playlist.playlist_id
@@ -306,5 +322,5 @@ class Library:
         )
 
 
-def _key(media: Media) -> tuple[str, str, int | None]:
+def _key(media: Media) -> _Key:
     return (media.url, media.checksum, media.size_bytes)

@@ -20,6 +20,7 @@ from agent.links.signage import messages
 from agent.links.signage.library import Holding, Library
 from agent.links.signage.memory import Memory, SideState
 from agent.links.signage.messages import Id, UnknownMessageError
+from agent.links.signage.newest import Newest, Work
 from agent.links.signage.orders import Order, Orders
 from agent.links.signage.outbox import Outbox
 from agent.links.signage.playlists import PlaylistReader, ServerPlaylist, SidePlaylists
@@ -28,6 +29,7 @@ from agent.links.signage.reports import Reports
 from agent.links.signage.rest import RestTimers, SignageRest, UnknownDeviceError
 from agent.links.signage.side import Place, Side
 from agent.links.signage.uploads import upload_forever
+from agent.screen.messages import Ticker
 from agent.screen.proxy import Screen
 from agent.stage.playlist import Item
 from agent.stage.playlist_program import PlaylistProgram
@@ -121,7 +123,8 @@ class SignageLink(Link):
         self._memory = Memory(name, device.state)
         self._tasks: asyncio.TaskGroup
         self._access = ""
-        self._unknown: set[str] = set()
+        self._found: set[str] = set()
+        """Faults of the server's that the log has named."""
         self._awaited: Id | None = None
         """The newest switch, if it is to be carried out after a fetch."""
         self._arrived: set[Id] = set()
@@ -131,7 +134,12 @@ class SignageLink(Link):
         self._restored = False
         self._watching: dict[str, Callable[[], None]] = {}
         self._placed: dict[str, Place | None] = {}
-        self._fetch_trouble, self._register_trouble = Trouble(log), Trouble(log)
+        self._saver, self._volume, self._brightness = Newest(), Newest(), Newest()
+        self._commanded: set[str] = set()
+        """Sides whose state must survive a power cut."""
+        self._ticker: Ticker | None = None
+        """What this link has put on, to be taken off by it."""
+        self._fetch_trouble, self._register_trouble, self._keep_trouble = Trouble(log), Trouble(log), Trouble(log)
 
     # Life
 
@@ -145,7 +153,7 @@ class SignageLink(Link):
             kept = await self._memory.side(name)
             self._placed[name] = kept.place
             side.restore(kept.chosen, kept.place, paused=kept.paused)
-            playlists = self._reader.side(await self._memory.bodies(name), kept.current)
+            playlists = await asyncio.to_thread(self._reader.side, await self._memory.bodies(name), kept.current)
             await self._library.look(playlists.playlists)
             now = self._now()
             screen = self._screens[name]
@@ -158,40 +166,55 @@ class SignageLink(Link):
         self._restored = True
 
     async def run(self) -> None:
-        """Serves the server for ever."""
+        """See `Link`."""
+        works = {
+            "downloads": self._library.run,
+            "fetches playlists": self._fetch_forever,
+            "connects": self.connect_forever,
+            "renews tokens": self._rest.keep_fresh,
+            "notices positions": self._save_forever,
+            "saves": self._saver.run,
+            "sets volume": self._volume.run,
+            "sets brightness": self._brightness.run,
+        }
+        if self._screenshots_s:
+            works["uploads screenshots"] = self._upload_forever
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 await self._restore()
-                self._spawn(self._library.run(), "downloads")
-                self._spawn(self._fetch_forever(), "fetches playlists")
-                self._spawn(self.connect_forever(), "connects")
-                self._spawn(self._rest.keep_fresh(), "renews tokens")
-                self._spawn(self._save_forever(), "saves positions")
-                if self._screenshots_s:
-                    self._spawn(self._upload_forever(), "uploads screenshots")
+                for what, work in works.items():
+                    self._tasks.create_task(work(), name=f"{self.name}: {what}")
         finally:
-            self._leave()
+            self._let_go()
             await self._rest.close()
 
-    def _leave(self) -> None:
-        """Gives the screens back."""
+    def _let_go(self) -> None:
+        """Hears of nothing any more and keeps no file; what it shows stays on."""
         if self._taking_in is not None:
             self._taking_in.cancel()
-        for name, side in self._sides.items():
-            screen = self._screens[name]
-            screen.stage.remove(side.program, self._now())
-            screen.stage.ticker = None
-            if name in self._watching:
-                screen.off_change(self._watching.pop(name))
-            screen.refresh()
+        for name, watch in self._watching.items():
+            self._screens[name].off_change(watch)
+        self._watching.clear()
         if self._restored:
             self._device.media.off_lost(self._on_lost)
         self._device.media.keep(self.name, [])
 
+    def leave(self) -> None:
+        """See `Link`."""
+        super().leave()
+        for name, side in self._sides.items():
+            screen = self._screens[name]
+            screen.stage.remove(side.program, self._now())
+            if screen.stage.ticker is self._ticker:  # a successor may have put its own there
+                screen.stage.ticker = None
+            screen.refresh()
+
     async def save(self) -> None:
-        """Writes the present position to disk; called when the agent ends."""
+        """Writes to disk what waits for it, and the present position; called when the agent ends."""
+        await self._saver.flush()
         for name in self._sides:
-            await self._save_side(name, True)
+            self._commanded.add(name)
+            await self._save_side(name)
 
     def playlists(self) -> list[dict[str, Any]]:
         """Its entries in `status --json`."""
@@ -246,13 +269,16 @@ class SignageLink(Link):
                 log.debug("command link=%s action=%s", self.name, action.action)
                 self._act(action)
         except UnknownMessageError as error:
-            text = redact(str(error))
-            known = text in self._unknown or len(self._unknown) >= _MOST_FAULTS
-            log.log(logging.DEBUG if known else logging.WARNING, "message ignored link=%s fault=%s", self.name, text)
-            if not known:
-                self._unknown.add(text)
+            self._find(f"message ignored link={self.name} fault={redact(str(error))}")
         except Exception:
             log.exception("command failed link=%s", self.name)
+
+    def _find(self, fault: str) -> None:
+        """The server has said something that cannot be carried out: a warning the first time."""
+        known = fault in self._found or len(self._found) >= _MOST_FAULTS
+        log.log(logging.DEBUG if known else logging.WARNING, "%s", fault)
+        if not known:
+            self._found.add(fault)
 
     def _act(self, action: messages.AnyAction) -> None:
         now = self._now()
@@ -277,14 +303,14 @@ class SignageLink(Link):
                 self._play_media(action)
             case messages.ShowTextOverlay(text_overlay=overlay):
                 self._show(overlay)
-                self._spawn(self._store(self._memory.keep_overlay, overlay), "keeps the overlay")
+                self._saver.add("overlay", self._storing(self._memory.keep_overlay, overlay))
             case messages.HideTextOverlay():
                 self._show(None)
-                self._spawn(self._store(self._memory.keep_overlay, None), "forgets the overlay")
+                self._saver.add("overlay", self._storing(self._memory.keep_overlay, None))
             case messages.SetBrightness(brightness=percent):
-                self._spawn(self._store(self._device.brightness.set, percent), "sets brightness")
+                self._brightness.add("brightness", self._storing(self._device.brightness.set, percent))
             case messages.SetVolume(volume=percent):
-                self._spawn(self._store(self._device.volume.set, percent), "sets volume")
+                self._volume.add("volume", self._storing(self._device.volume.set, percent))
             case messages.CleanupOldPlaylists(playlist_ids_to_keep=keep):
                 self._spawn(self._clean_up(set(keep)), "cleans up")
 
@@ -335,32 +361,36 @@ class SignageLink(Link):
                 self._screens[name].refresh()
                 self._save_soon(name, durable=True)
         if not found:
-            log.warning(
-                "no such item on disk, nothing changed link=%s media_id=%s media_index=%s playlist=%s",
-                self.name, action.media_id, action.media_index, action.playlist_id,
-            )  # fmt: skip
+            self._find(
+                f"no such item on disk, nothing changed link={self.name} media_id={action.media_id} "
+                f"media_index={action.media_index} playlist={action.playlist_id}"
+            )
 
     def _show(self, overlay: messages.TextOverlay | None) -> None:
+        self._ticker = None if overlay is None else overlay.ticker()
         for screen in self._screens.values():
-            screen.stage.ticker = None if overlay is None else overlay.ticker()
+            screen.stage.ticker = self._ticker
             screen.refresh()
 
     def _release_no_more(self, playlist_ids: set[Id]) -> None:
         """The server asks for these again: they are fetched, now and after a restart."""
         if playlist_ids & self._released:
             self._released -= playlist_ids
-            self._spawn(self._store(self._memory.keep_released, set(self._released)), "keeps what is released")
+            self._keep_released()
+
+    def _keep_released(self) -> None:
+        self._saver.add("released", self._storing(self._memory.keep_released, set(self._released)))
 
     async def _clean_up(self, keep: set[Id]) -> None:
         keep = keep | {side.playing.playlist_id for side in self._sides.values() if side.playing is not None}
         for side in self._sides.values():
             keep |= side.urgent
         released = self._library.holdings.keys() - keep
+        self._released |= released  # before anything is awaited: a switch meanwhile takes its playlist out again
+        self._keep_released()
         deleted = await self._library.forget(released)
-        self._released |= released
         self._outbox.forget(set(self._library.holdings))
         log.info("old playlists cleaned up link=%s playlists=%d files=%d", self.name, len(released), deleted)
-        await self._store(self._memory.keep_released, set(self._released))
         self._outbox.ready()
 
     # Playlists
@@ -379,9 +409,6 @@ class SignageLink(Link):
             except (RefusedError, UnavailableError) as error:
                 self._fetch_trouble.is_("playlists not fetched", error, link=self.name)
                 await self._orders.again_after(order, backoff.wait_s(refused=isinstance(error, RefusedError)))
-            except StateError as error:
-                self._fetch_trouble.is_("playlists not kept", error, link=self.name)
-                await self._orders.again_after(order, backoff.wait_s())
             except Exception:
                 log.exception("fetch of playlists broke off link=%s", self.name)
             else:
@@ -399,13 +426,10 @@ class SignageLink(Link):
             await self._registration.register(anew=True)
             body = await self._rest.playlists(serial)
         try:
-            fetched = self._reader.screens(body, list(self._sides))
+            fetched = await asyncio.to_thread(self._reader.screens, body, list(self._sides))
         except ValueError as error:
             raise UnavailableError(str(error)) from None
         log.info("playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values()))
-        for name, playlists in fetched.items():
-            playing = self._sides[name].playing
-            await self._memory.keep_bodies(name, playlists.bodies, None if playing is None else playing.playlist_id)
         now = self._now()
         urgent_before = {i for side in self._sides.values() for i in side.urgent}
         switch_to = order.switch_to if order.switch_to == self._awaited else None  # a newer switch wins
@@ -415,9 +439,20 @@ class SignageLink(Link):
             self._screens[name].refresh()
         if switch_to is not None and not self._switch(switch_to):
             self._awaited = None
-            log.warning("the server has no such playlist, nothing changed link=%s playlist=%s", self.name, switch_to)
+            self._find(f"the server has no such playlist, nothing changed link={self.name} playlist={switch_to}")
         for name in self._sides:
             self._save_soon(name)
+        self._saver.add("playlists", functools.partial(self._keep, fetched))
+
+    async def _keep(self, fetched: Mapping[str, SidePlaylists]) -> None:
+        """For a start without the server. A disk that takes nothing costs no more than that."""
+        try:
+            for name, playlists in fetched.items():
+                playing = self._sides[name].playing
+                await self._memory.keep_bodies(name, playlists.bodies, None if playing is None else playing.playlist_id)
+            self._keep_trouble.over(f"playlists are kept again link={self.name}")
+        except StateError as error:
+            self._keep_trouble.is_("playlists not kept for the next start", error, link=self.name)
 
     async def _register(self) -> None:
         try:
@@ -531,25 +566,39 @@ class SignageLink(Link):
 
     def _save_soon(self, name: str, *, durable: bool = False) -> None:
         self._placed[name] = self._sides[name].place(self._now())
-        self._spawn(self._store(self._save_side, name, durable), "saves the position")
+        if durable:
+            self._commanded.add(name)
+        self._saver.add(f"side {name}", self._storing(self._save_side, name))
 
-    async def _save_side(self, name: str, durable: bool) -> None:
+    async def _save_side(self, name: str) -> None:
         side = self._sides[name]
         state = SideState(side.chosen, side.server_current, side.paused, side.place(self._now()))
+        durable = name in self._commanded
+        self._commanded.discard(name)
         await self._memory.keep_side(name, state, durable=durable)
 
-    async def _store(self, store: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
-        try:
-            await store(*arguments)
-        except StateError as error:
-            log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
+    def _storing(self, store: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> Work:
+        async def work() -> None:
+            try:
+                await store(*arguments)
+            except StateError as error:
+                log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
+
+        return work
 
     def _spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
+        """A small job beside the others, whose trouble stays its own."""
         try:
-            self._tasks.create_task(work, name=f"{self.name}: {what}")
+            self._tasks.create_task(self._guarded(work, what), name=f"{self.name}: {what}")
         except RuntimeError:  # the link is ending, while screens and files still tell their news
             work.close()
             log.debug("left undone, the link ends link=%s work=%r", self.name, what)
+
+    async def _guarded(self, work: Coroutine[Any, Any, Any], what: str) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("not done: %s link=%s", what, self.name)
 
     @staticmethod
     def _now() -> float:

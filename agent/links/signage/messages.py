@@ -19,6 +19,7 @@ _CONTROL = re.compile("\r\n|[\x01-\x1f\x7f-\x9f\u2028\u2029]")
 _FASTEST_PX_S = 10_000.0
 _LARGEST_FONT_PX = 2_000.0
 _LONGEST_TEXT = 4_000
+_LONGEST_ID = 200
 
 
 class UnknownMessageError(ValueError):
@@ -27,7 +28,7 @@ class UnknownMessageError(ValueError):
 
 def to_id(value: object) -> Id:
     """An id as servers write it: an integer, a numeric string (the same id) or another string. Raises ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "" or len(str(value)) > _LONGEST_ID:
         raise ValueError("not an id")
     if isinstance(value, float):
         if not value.is_integer():

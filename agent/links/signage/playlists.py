@@ -26,6 +26,9 @@ _LONGEST_FADE_S = 10.0
 _DEFAULT_FADE_S = 0.5
 _MOST_TIMES = 1_000_000
 _LONGEST_IMAGE_S = 30 * 86_400.0
+_MOST_ITEMS = 10_000
+"""Of one playlist; what is beyond is left out."""
+_LONGEST_NAME = 300
 _MOST_FINDINGS = 1_000
 """A server that invents names must fill neither the memory nor the log."""
 _DEVICE_KEYS = ("sn_number", *(f"{side}_screen" for side in SIDES))
@@ -186,6 +189,7 @@ class PlaylistReader:
 
     def side(self, bodies: list[Any], current: Id | None = None) -> SidePlaylists:
         """One side from the bodies of its playlists."""
+        bodies = [self._bounded(body) for body in bodies]
         lists = [playlist for body in bodies if (playlist := self._playlist(body)) is not None]
         unique: dict[Id, ServerPlaylist] = {}
         for playlist in lists:
@@ -207,11 +211,18 @@ class PlaylistReader:
             current = None
         return self.side(screen.playlists, current)
 
+    def _bounded(self, body: Any) -> Any:
+        items = _peek(body, "media_items")
+        if not isinstance(items, list) or len(items) <= _MOST_ITEMS:
+            return body
+        self._name(f"playlist is too long and cut id={_said(body, 'id')!r} items={len(items)} used={_MOST_ITEMS}")
+        return {**body, "media_items": items[:_MOST_ITEMS]}
+
     def _playlist(self, body: Any) -> ServerPlaylist | None:
         try:
             listed = _List.model_validate(body)
         except ValidationError as error:
-            self._name(f"playlist is malformed and skipped id={_peek(body, 'id')} fault={_fault(error)}")
+            self._name(f"playlist is malformed and skipped id={_said(body, 'id')} fault={_fault(error)}")
             return None
         media: list[tuple[float, Media]] = []
         malformed: list[str] = []
@@ -225,9 +236,7 @@ class PlaylistReader:
                 fault = str(error)
             else:
                 continue
-            malformed.append(
-                _file_name(str(_peek(entry, "media_name") or ""), str(_peek(entry, "media_url") or "")) or f"item {number}"
-            )
+            malformed.append(_file_name(_said(entry, "media_name"), _said(entry, "media_url")) or f"item {number}")
             self._name(f"item is malformed and skipped playlist={listed.id} item={malformed[-1]!r} fault={fault}")
         media.sort(key=lambda pair: pair[0])
         config = listed.playback_config
@@ -235,7 +244,7 @@ class PlaylistReader:
         canvas = (int(listed.width), int(listed.height)) if 1 <= listed.width <= 32_768 and 1 <= listed.height <= 32_768 else None
         return ServerPlaylist(
             playlist_id=listed.id,
-            name=listed.name,
+            name=listed.name[:_LONGEST_NAME],
             media=tuple(entry for _, entry in media),
             malformed=tuple(malformed),
             passes=passes,
@@ -333,11 +342,17 @@ def _file_name(name: str, url: str) -> str:
             name = unquote(posixpath.basename(urlsplit(url).path))
         except ValueError:
             name = ""
-    return encodable(name[:300])
+    return encodable(name[:_LONGEST_NAME])
 
 
 def _peek(body: Any, key: str) -> Any:
     return body.get(key) if isinstance(body, dict) else None
+
+
+def _said(body: Any, key: str) -> str:
+    """What stands there, for people."""
+    value = _peek(body, key)
+    return "" if value is None else str(value)[:_LONGEST_NAME]
 
 
 def _fault(error: ValidationError) -> str:

@@ -10,6 +10,7 @@ from agent import __version__
 from agent.device import Device
 from agent.hardware.identity import ip_address
 from agent.links.signage.rest import SignageRest
+from agent.system.state import StateError
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,10 @@ class Registration:
         self._registered = state
         if self._resolution() != self._kept_resolution:
             self._kept_resolution = self._resolution()
-            await self._device.state.put(self._key, self._kept_resolution, durable=False)
+            try:
+                await self._device.state.put(self._key, self._kept_resolution, durable=False)
+            except StateError as error:
+                log.debug("resolution not kept for the next start error=%s", error)
         log.info("device registered serial=%s", self._device.identity.serial)
 
     def _state(self) -> tuple[Any, ...]:

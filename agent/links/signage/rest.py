@@ -34,6 +34,9 @@ _SUCCESS = range(200, 300)
 """A redirect is none: it is not followed, since it may lead to another host."""
 _DEFAULT_LIFETIME_S = 3600.0
 _LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+_LARGE_ANSWER_BYTES = 1024 * 1024
+"""From here on reading it takes so long that the loop must not wait for it."""
+_LONGEST_TOKEN = 16_384
 
 
 class UnknownDeviceError(UnavailableError):
@@ -60,6 +63,8 @@ class RestTimers:
 
     request_s: float = 30.0
     renew_before_s: float = 300.0
+    renew_every_s: float = 30.0
+    """At most so often is a token renewed because it is old, whatever the server says of its lifetime."""
     refused_s: float = 25.0
     """After refused credentials the server is not asked again."""
 
@@ -97,7 +102,7 @@ class SignageRest:
         self._login_refusal = ""
         self._login_refused_at = 0.0
         self._session: aiohttp.ClientSession | None = None
-        hide(password)
+        hide(password, pinned=True)
 
     async def open(self) -> None:
         """Takes up the tokens of an earlier run."""
@@ -110,7 +115,10 @@ class SignageRest:
             stored = await self._state.read(read)
             if stored is None:
                 return
-            self._take(Tokens(**json.loads(stored)))
+            tokens = Tokens(**json.loads(stored))
+            if not _is_token(tokens.access + tokens.refresh):
+                raise ValueError("no tokens")
+            self._take(tokens)
         except (StateError, TypeError, ValueError, RecursionError):
             log.warning("stored tokens are not readable; logging in anew link=%s", self._link)
             return
@@ -147,7 +155,8 @@ class SignageRest:
         if self._tokens is None:
             return 0.0
         lifetime_s = self._tokens.lifetime_s
-        return self._received_at + max(lifetime_s - self._timers.renew_before_s, lifetime_s / 2) - _monotonic()
+        age_s = max(lifetime_s - self._timers.renew_before_s, lifetime_s / 2, self._timers.renew_every_s)
+        return self._received_at + age_s - _monotonic()
 
     async def renew(self, refused: str | None) -> None:
         """Gets a new access token, by the refresh token or by logging in, unless somebody else replaced `refused` already.
@@ -161,8 +170,8 @@ class SignageRest:
                 status, body = await self._send("POST", "/auth/token/refresh/", json_body={"refresh": self._tokens.refresh})
                 if status == UNAUTHORIZED:
                     log.info("refresh token no longer valid; logging in link=%s", self._link)
-                elif access := _text(body, "access"):
-                    refresh = _text(body, "refresh") or self._tokens.refresh
+                elif access := _token(body, "access"):
+                    refresh = _token(body, "refresh") or self._tokens.refresh
                     await self._store(Tokens(access, refresh, *_lifetime(body, access)))
                     return
                 else:
@@ -182,13 +191,16 @@ class SignageRest:
             except (RefusedError, UnavailableError) as error:
                 log.debug("token not renewed link=%s error=%s", self._link, error)
                 await asyncio.sleep(backoff.wait_s(refused=isinstance(error, RefusedError)))
+            except Exception:
+                log.exception("token not renewed link=%s", self._link)
+                await asyncio.sleep(backoff.wait_s(refused=True))
 
     async def _log_in(self) -> None:
         if self._login_refusal and _monotonic() < self._login_refused_at + self._timers.refused_s:
             raise RefusedError(self._login_refusal)
         credentials = {"username": self._username, "password": self._password}
         status, body = await self._send("POST", "/auth/token/", json_body=credentials)
-        access = _text(body, "access")
+        access = _token(body, "access")
         if status in (400, 401, 403):
             self._tokens = None
             self._login_refused_at = _monotonic()
@@ -197,7 +209,7 @@ class SignageRest:
         if status >= 400 or not access:
             raise _trouble(status, body, "login")
         log.info("logged in link=%s", self._link)
-        await self._store(Tokens(access, _text(body, "refresh"), *_lifetime(body, access)))
+        await self._store(Tokens(access, _token(body, "refresh"), *_lifetime(body, access)))
 
     def _take(self, tokens: Tokens) -> None:
         hide(tokens.access)
@@ -298,6 +310,8 @@ class SignageRest:
         except aiohttp.ClientError as error:
             raise UnavailableError(f"{str(error) or type(error).__name__}: {method} {_plain(path)}") from error
         try:
+            if len(raw) >= _LARGE_ANSWER_BYTES:
+                return answer.status, await asyncio.to_thread(json.loads, raw)
             return answer.status, json.loads(raw)
         except (ValueError, RecursionError):
             return answer.status, None
@@ -325,9 +339,14 @@ def _message(body: Any) -> str:
     return str(body.get("message") or body.get("detail") or "")[:200]
 
 
-def _text(body: Any, key: str) -> str:
+def _token(body: Any, key: str) -> str:
+    """A token, or an empty string if there is none that a header could hold."""
     value = _value(body, key)
-    return value if isinstance(value, str) else ""
+    return value if isinstance(value, str) and _is_token(value) else ""
+
+
+def _is_token(value: str) -> bool:
+    return value.isascii() and value.isprintable() and len(value) <= _LONGEST_TOKEN
 
 
 def _value(body: Any, key: str) -> Any:
@@ -372,7 +391,7 @@ def _jwt_lifetime(access: str) -> float | None:
         claims = json.loads(base64.urlsafe_b64decode(access.split(".")[1] + "=="))
         expires = to_number(claims["exp"])
         issued = to_number(claims["iat"]) if "iat" in claims else time.time()
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError, binascii.Error):
         return None
     return expires - issued
 

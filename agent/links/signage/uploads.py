@@ -32,3 +32,6 @@ async def upload_forever(
             trouble.over("screenshots are sent again")
         except (RuntimeError, OSError, RefusedError, UnavailableError) as error:
             trouble.is_("no screenshot sent", error)
+        except Exception as error:
+            log.debug("no screenshot sent", exc_info=error)
+            trouble.is_("no screenshot sent", f"internal error: {type(error).__name__}: {error}")

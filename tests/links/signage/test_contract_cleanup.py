@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.box import SERIAL, until
+from agent.media import files
+from tests.box import DEADLINE_S, SERIAL, until
 from tests.links.signage.conftest import MakeBox, MakeFile, Playing, fetches
 from tests.servers import SignageServer, item, playlist
 
@@ -98,3 +102,29 @@ async def test_cleanup_of_a_playlist_the_server_no_longer_has(server: SignageSer
         assert len(box.files) == 5
         await box.command("cleanup_old_playlists", playlistIdsToKeep=[101])
         await until(lambda: len(box.files) == 3)
+
+
+async def test_a_switch_while_files_are_being_deleted(
+    server: SignageServer, playing: Playing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be deleted is not put on as it is: the switch fetches it again and it is never taken for cleaned up."""
+    async with playing() as box:
+        begun, go_on, remove = asyncio.Event(), threading.Event(), files.remove_file
+        loop = asyncio.get_running_loop()
+
+        def slow(path: Path) -> Any:
+            loop.call_soon_threadsafe(begun.set)
+            go_on.wait(DEADLINE_S)
+            return remove(path)
+
+        monkeypatch.setattr(files, "remove_file", slow)
+        await box.command("cleanup_old_playlists", playlistIdsToKeep=[101])
+        await begun.wait()
+        await box.command("switch_playlist", playlist_id=102)
+        go_on.set()
+        await box.shows("d.png")
+        assert all(Path(shot.path).exists() for shot in box.screen.history)
+        assert box.link._released == set()
+        await box.restart()
+        await box.shows("d.png")
+        await box.ready(101, 102)

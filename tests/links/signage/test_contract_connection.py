@@ -214,7 +214,7 @@ async def test_wrong_credentials_are_tried_slowly(
 async def test_tokens_are_renewed_before_they_expire(server: SignageServer, make_box: MakeBox) -> None:
     """With a token that lives 2 s the connection stays, and every request carries a valid token."""
     server.tokens.access_lifetime_s = 2
-    async with make_box() as box:
+    async with make_box(timers=replace(QUICK, rest=replace(QUICK.rest, renew_every_s=0.0))) as box:
         await box.connected()
         await until(lambda: len(server.requests_to(REFRESH_PATH)) >= 1)
         since = box.served.mark()

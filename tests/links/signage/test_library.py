@@ -251,5 +251,51 @@ async def test_forget(library: Library, shelf: Shelf, heard: Heard) -> None:
     assert await library.forget({2, 4, 99}) == 3
     assert (shelf.discarded, shelf.kept, list(library.holdings)) == (["c", "d", "e"], ["a", "b"], [1])
     assert library.path_of(made(2, "c").media[0]) == ""
-    assert not library.busy
+    await until(lambda: not library.busy)
     assert await library.forget({2}) == 0
+
+
+async def test_a_long_playlist(library: Library, shelf: Shelf) -> None:
+    """The store is asked for a window of it at a time; all of it comes in the end."""
+    names = [f"n{number}" for number in range(500)]
+    tasks = len(asyncio.all_tasks())
+    library.update([made(1, *names)], set(), again=False)
+    await until(lambda: len(shelf.asked) == 64)
+    await asyncio.sleep(0.02)
+    assert len(shelf.asked) == 64
+    assert len(asyncio.all_tasks()) <= tasks + 66
+    for name in names:
+        shelf.gate(name).set()
+    await until(lambda: library.ready() == [1])
+    assert [name for name, _ in shelf.asked] == names
+
+
+async def test_paths_are_gone_before_the_files(library: Library, shelf: Shelf) -> None:
+    """From the moment a clean-up begins nobody puts on what it deletes; what others use stays."""
+    shelf.have = {"a", "b"}
+    library.update([made(1, "a"), made(2, "a", "b")], set(), again=False)
+    await until(lambda: library.ready() == [1, 2])
+    forgetting = library.forget({2})
+    forgetting.send(None)
+    assert [library.path_of(media) for media in made(2, "a", "b").media] == ["/a", ""]
+    forgetting.close()
+
+
+async def test_a_file_deleted_although_asked_for_again(library: Library, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody wants a playlist back while it is being deleted, and its files are still found: they are fetched again."""
+    shelf.have = {"a", "b"}
+    library.update([made(1, "a"), made(2, "b")], set(), again=False)
+    await until(lambda: library.ready() == [1, 2])
+
+    async def discard(_wants: Collection[Want]) -> int:
+        library.update([made(1, "a"), made(2, "b")], {2}, again=False)
+        await until(lambda: library.ready() == [1, 2])
+        shelf.have.discard("b")
+        return 1
+
+    monkeypatch.setattr(shelf, "discard", discard)
+    await library.forget({2})
+    await until(lambda: bool(shelf.asked))
+    shelf.gate("b").set()
+    await until(lambda: library.ready() == [1, 2])
+    assert "b" in shelf.have

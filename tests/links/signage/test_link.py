@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from agent.links.link import Link, SocketLimits
 from agent.system.state import State, StateError
 from tests.box import QUICK, QUICK_STORE, Box, until
-from tests.links.signage.conftest import MakeBox, MakeFile
+from tests.links.signage.conftest import MakeBox, MakeFile, Playing
 from tests.servers import SOCKET_PATH, SignageServer, item, playlist
 
 
@@ -76,6 +77,8 @@ async def test_a_link_that_is_taken_off(server: SignageServer, box: Box, file: M
         task = box._tasks.pop()
         task.cancel()
         await asyncio.wait({task})
+        assert box.screen.title == "a.png"
+        box.link.leave()
         assert (box.screen.scene.shot, box.screen.ticker) == (None, None)
         assert box.screen._listeners == []
         assert box.media._shelf.listeners == []
@@ -102,6 +105,7 @@ async def test_a_screen_that_changes_while_the_link_ends(
             box.screen.end_video()
             await asyncio.sleep(0.01)
         await asyncio.wait({task})
+        box.link.leave()
         assert box.screen.scene.shot is None
 
 
@@ -198,3 +202,102 @@ async def test_a_quiet_log(server: SignageServer, box: Box, file: MakeFile, capl
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert sum("playlist ready" in message for message in messages) == 1
     assert sum("device registered" in message for message in messages) == 1
+
+
+async def test_a_playlist_that_a_full_disk_cannot_keep(
+    server: SignageServer, box: Box, file: MakeFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What the server says is obeyed; only the next start does without it, which is said once."""
+    a, b = item(file("a.png")), item(file("b.png"))
+    server.offer([playlist(101, [a]), playlist(102, [b])])
+    async with box:
+        await box.ready(101, 102)
+
+        async def full(*_: Any, **__: Any) -> None:
+            raise StateError("state cannot be written: disk full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(State, "write", full)
+            server.offer([playlist(101, [a]), playlist(107, [b, a])])
+            await box.command("reload_playlist", params={"new_solution_id": 107})
+            await box.shows("b.png")
+            assert box.screen.playing.playlist_id == 107
+            await box.command("reload_playlist")
+            await until(lambda: "playlists not kept for the next start" in caplog.text)
+        await box.command("reload_playlist")
+        await until(lambda: box.link._keep_trouble._present == "")
+    assert sum("playlists not kept" in message for message in caplog.messages) <= 2
+    assert sum(r.levelno == logging.WARNING and "playlists not kept" in r.getMessage() for r in caplog.records) == 1
+
+
+async def test_a_small_job_that_fails(
+    playing: Playing, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault of our own in one of them is logged; the link, the picture and the connection stay."""
+    async with playing() as box:
+
+        async def broken(*_: Any) -> int:
+            raise RecursionError("on purpose")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(box.media, "discard", broken)
+            patch.setattr(box.volume, "set", broken)
+            await box.command("set_volume", volume=30)
+            await box.command("cleanup_old_playlists", playlistIdsToKeep=[101])
+            await until(lambda: "not done: cleans up link=main" in caplog.text and "not done: volume" in caplog.text)
+        await box.command("set_volume", volume=40)
+        await until(lambda: box.volume.percent == 40)
+        await box.command("next")
+        await box.shows("b.png")
+        assert box.served.connections == 1
+
+
+@pytest.mark.parametrize("arguments", [{"action": "set_volume"}, {"action": "set_brightness"}, {"action": "next"}])
+async def test_a_flood_of_commands(playing: Playing, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any]) -> None:
+    """Neither tasks nor writes pile up; the last one counts and is on disk in the end."""
+    writes = 0
+    write = State.write
+
+    async def counting(state: State, work: Any, **options: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        return await write(state, work, **options)
+
+    async with playing() as box:
+        await box.quiet()
+        before = len(asyncio.all_tasks())
+        monkeypatch.setattr(State, "write", counting)
+        for number in range(3001):
+            box.link._on_frame(json.dumps({**arguments, "volume": number % 100, "brightness": number % 90 + 10}))
+        assert len(asyncio.all_tasks()) <= before + 2
+        await box.quiet()
+        assert writes < 20
+        began = asyncio.get_running_loop().time()
+        await box.restart()
+        assert asyncio.get_running_loop().time() - began < 2
+        if arguments["action"] == "set_volume":
+            assert box.volume.percent == 0
+        elif arguments["action"] == "set_brightness":
+            assert box.brightness.percent == 40
+        else:
+            await box.shows("b.png")
+
+
+async def test_what_an_overlay_left_to_do_is_done_at_the_end(playing: Playing) -> None:
+    """A text bar that came just before the end is there after the next start."""
+    async with playing() as box:
+        box.link._on_frame('{"action": "show_text_overlay", "text_overlay": {"text": "late"}}')
+        await box.restart()
+        await until(lambda: box.screen.ticker is not None)
+
+
+async def test_no_such_item_is_said_once(playing: Playing, caplog: pytest.LogCaptureFixture) -> None:
+    """However often a server asks for it; ids of any size fill no log."""
+    async with playing() as box:
+        for _ in range(3):
+            await box.command("play_media", media_id="nothing")
+            await box.command("play_media", media_id="x" * 900_000)
+            await box.command("switch_playlist", playlist_id="x" * 900_000)
+        said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+        assert len(said) == 3
+        assert all(len(message) < 400 for message in said)

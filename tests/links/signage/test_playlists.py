@@ -458,3 +458,23 @@ def test_a_thousand_items(reader: PlaylistReader) -> None:
     """They are all there, in order."""
     read = only(reader, *(item(media_id=number) for number in range(1000)))
     assert [media.item.media_id for media in read.media] == list(range(1000))
+
+
+def test_a_playlist_beyond_all_measure(reader: PlaylistReader, caplog: pytest.LogCaptureFixture) -> None:
+    """Ten thousand items are used and kept, the rest is cut and that is said, once."""
+    entries = [{"media_id": number, "media_url": f"/{number}.png"} for number in range(10_003)]
+    for _ in range(2):
+        side = reader.side([{"id": 1, "media_items": entries}])
+        assert (side.playlists[0].total_items, len(side.bodies[0]["media_items"])) == (10_000, 10_000)
+    assert next(message for message in caplog.messages if "too long" in message).endswith("items=10003 used=10000")
+    assert sum("too long" in r.getMessage() and r.levelname == "WARNING" for r in caplog.records) == 1
+
+
+@pytest.mark.parametrize("value", ["x" * 900_000, ["x" * 1000] * 300, 10**4000, {"a": "x" * 10_000}])
+def test_ids_of_any_size(reader: PlaylistReader, caplog: pytest.LogCaptureFixture, value: object) -> None:
+    """None beyond 200 characters is an id, and no line of the log is as long."""
+    side = reader.side([{"id": value, "media_items": []}, {"id": 1, "media_items": [{"media_id": value, "media_url": "/a.png"}]}])
+    assert [playlist.total_items for playlist in side.playlists] == [1]
+    assert side.playlists[0].media == ()
+    assert caplog.messages
+    assert all(len(message) < 1_000 for message in caplog.messages)

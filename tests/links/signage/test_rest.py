@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -465,3 +466,48 @@ async def test_media_headers_that_were_refused(server: SignageServer, rest: Sign
     assert all(second == seconds[0] != first for second in seconds)
     server.fault(REFRESH_PATH, status=500)
     assert await rest.media_headers(seconds[0]) == {}
+
+
+@pytest.mark.parametrize("token", ["to\nken", "to\x00ken", "tok\x7fen", "t\u00f6ken", "\ud800", "x" * 20_000])
+async def test_a_token_that_no_header_can_hold(server: SignageServer, rest: SignageRest, token: str) -> None:
+    """It is none, and the answer not what the interface promises."""
+    server.fault(LOGIN_PATH, times=1, body=json.dumps({"access": token}))
+    with pytest.raises(UnavailableError, match="not what the interface promises"):
+        await rest.access()
+    assert (await rest.playlists(SERIAL))["sn_number"] == SERIAL
+
+
+async def test_a_token_nested_beyond_measure(server: SignageServer, rest: SignageRest) -> None:
+    """Claims that no parser takes are no claims."""
+    token = f"a.{base64.urlsafe_b64encode(b'[' * 10_000).decode()}.c"
+    server.fault(LOGIN_PATH, times=1, body=json.dumps({"access": token}))
+    assert await rest.access() == token
+    assert rest.renew_in_s() == pytest.approx(3300, abs=3)
+
+
+@pytest.mark.parametrize("lifetime_s", [0.001, 1, 40])
+async def test_a_token_is_not_renewed_all_the_time(server: SignageServer, rest: SignageRest, lifetime_s: float) -> None:
+    """Whatever the server says of its lifetime."""
+    server.fault(LOGIN_PATH, times=1, body=json.dumps({"access": "opaque", "refresh": "r", "expires_in": lifetime_s}))
+    assert await rest.access() == await rest.access() == "opaque"
+    assert rest.renew_in_s() == pytest.approx(30, abs=2)
+    assert server.requests_to(REFRESH_PATH) == []
+
+
+async def test_a_large_answer_keeps_nobody_waiting(
+    server: SignageServer, rest: SignageRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a megabyte on it is read beside the loop."""
+    threads: list[bool] = []
+    loads = json.loads
+
+    def watched(raw: Any, **options: Any) -> Any:
+        if len(raw) > 100_000:
+            threads.append(threading.current_thread() is threading.main_thread())
+        return loads(raw, **options)
+
+    monkeypatch.setattr(json, "loads", watched)
+    for size in (200_000, 1_100_000):
+        server.fault(PLAYLISTS_PATH, times=1, body=json.dumps({"sn_number": SERIAL, "padding": "x" * size}))
+        assert (await rest.playlists(SERIAL))["sn_number"] == SERIAL
+    assert threads == [True, False]
