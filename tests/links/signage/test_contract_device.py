@@ -64,6 +64,9 @@ async def test_two_screens(server: SignageServer, make_box: MakeBox, file: MakeF
         since = box.served.mark()
         await box.command("cleanup_old_playlists", playlistIdsToKeep=[102])
         await box.ready(101, 102, 201, since=since)
+        async with asyncio.timeout(10):
+            while not all([(await box.state.get(f"signage.main.{side}"))["paused"] for side in ("front", "back")]):
+                await asyncio.sleep(0.01)
         await box.restart(orderly=False)
         await both("f2.png", "b1.png")
         assert all(screen.scene.paused for screen in box.screens.values())
