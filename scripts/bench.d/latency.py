@@ -101,9 +101,7 @@ async def measure(rounds: int) -> None:
             await made.agent.playing("a.mp4")
             await made.server.connected(made.agent.serial)
             watcher = await Watcher.at(ipc)
-            ours = await times(
-                watcher, rounds, lambda on: made.server.send_raw(made.agent.serial, PAUSE if on else PLAY)
-            )
+            ours = await times(watcher, rounds, lambda on: made.server.send_raw(made.agent.serial, PAUSE if on else PLAY))
     print(
         f"frame to property vs bare property change + bare round trip: ratio={ours / (bare + trip):.2f}"
         f" (ours {ours * 1000:.2f} ms, peer {bare * 1000:.2f} + {trip * 1000:.2f} ms, bar: 2)"
