@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Self
 
-from agent.system.state import State
+from agent.system.state import State, StateError
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +33,17 @@ class DeviceName:
 
     @classmethod
     async def load(cls, state: State, *, configured: str, fallback: str) -> Self:
-        """The name that holds now."""
+        """The name that holds now. One that the configuration has overtaken is forgotten, so that it never comes back."""
         kept = await state.get(NAME_KEY)
         value = configured or fallback
-        if isinstance(kept, dict) and kept.get("configured") == configured and is_name(kept.get("name")):
-            value = kept["name"]
+        if isinstance(kept, dict):
+            if kept.get("configured") != configured:
+                try:
+                    await state.put(NAME_KEY, None)
+                except StateError as error:
+                    log.warning("the name that a server had set is not forgotten error=%s", error)
+            elif is_name(kept.get("name")):
+                value = kept["name"]
         return cls(state, value, configured)
 
     def on_change(self, callback: Callable[[], None]) -> None:

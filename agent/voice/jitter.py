@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass
 
 _ROUNDING_S = 1e-6
+_PIECE_S = 0.064
+"""Small frames are put together up to this, so that many of them take no more memory than their sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,18 @@ class JitterBuffer:
                 self.gaps += 1
                 self._sounds_until = None
                 self._filling_since = now
-        self._frames.append((frame, duration_s))
         self._held_s += duration_s
+        if self._frames and self._frames[-1][1] + duration_s <= _PIECE_S:
+            before, before_s = self._frames.pop()
+            frame, duration_s = before + frame, before_s + duration_s
+        self._frames.append((frame, duration_s))
 
     def end(self) -> None:
         """No more frames will come; what is there waits no longer."""
         self._ended = True
 
     def take(self, now: float) -> bytes | None:
-        """The next frame to be played; None: not now."""
+        """The next piece to be played, a frame or several small ones; None: not now."""
         if not self._frames or not self._is_due(now):
             return None
         frame, duration_s = self._frames.popleft()

@@ -17,7 +17,7 @@ from agent.voice.pcm import SAMPLE_BYTES, Pcm, PcmBusyError, PcmError
 log = logging.getLogger(__name__)
 
 BACKLOG_S = 960.0
-"""So much of a session waits to be played at most."""
+"""So much waits to be played at most, of all sessions together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,9 @@ class PlayerTimers:
 class Session:
     """One announcement."""
 
-    def __init__(self, number: int, timers: PlayerTimers, now: float) -> None:
+    def __init__(self, number: int, priority: int, timers: PlayerTimers, now: float) -> None:
         self.number = number
+        self.priority = priority
         self.buffer = JitterBuffer(timers.jitter)
         self.heard_at = now
         """When something came in last."""
@@ -49,8 +50,7 @@ class Session:
     def put(self, data: bytes, now: float) -> None:
         """The next piece has arrived."""
         self.heard_at = now
-        if self.buffer.held_s < BACKLOG_S:
-            self.buffer.put(data, 2 * len(data) / SAMPLES_PER_S, now)
+        self.buffer.put(data, 2 * len(data) / SAMPLES_PER_S, now)
 
     def take(self, now: float, factor: float) -> bytes:
         """The samples of the next piece to be played; nothing: not now."""
@@ -98,17 +98,21 @@ class Player:
         """Where and how loud; another device from the next announcement on."""
         self._output = output
 
-    def begin(self, number: int) -> None:
-        """A session opens."""
-        self._sessions.append(Session(number, self._timers, self._loop.time()))
+    def begin(self, number: int, priority: int = 0) -> None:
+        """A session opens. It waits for the one that is heard now; of those that wait, the highest priority comes next."""
+        self._sessions.append(Session(number, priority, self._timers, self._loop.time()))
         self._tick()
 
     def frame(self, number: int, data: bytes) -> None:
         """The next piece of a session; of one that is over it is dropped."""
         session = self._find(number)
-        if session is not None:
+        if session is None:
+            return
+        if sum(one.buffer.held_s for one in self._sessions) < BACKLOG_S:
             session.put(data, self._loop.time())
-            self._tick()
+        else:
+            session.heard_at = self._loop.time()
+        self._tick()
 
     def end(self, number: int) -> None:
         """A session is complete."""
@@ -122,9 +126,12 @@ class Player:
         session = self._find(number)
         if session is None:
             return
-        if session is self._sessions[0]:
+        is_first = session is self._sessions[0]
+        if is_first:
             self._close()
         self._sessions.remove(session)
+        if is_first:
+            self._promote(self._loop.time())
         self._finished(number)
         self._tick()
 
@@ -177,17 +184,28 @@ class Player:
         return any(session.wants(now, self._timers.idle_s) for session in self._sessions)
 
     def _choose(self, now: float) -> Session | None:
-        """The session that is played: the first one, unless it is over or has nothing to say while another has."""
+        """The session that is played: the first one, unless it is over or has nothing to say while another has.
+
+        The next one is that of the highest priority among those that have something to say; of several, the oldest.
+        """
         while self._sessions:
             session = self._sessions[0]
             if session.buffer.over and not self._pending and (self._pcm is None or len(self._sessions) > 1):
                 self._sessions.popleft()
                 self._finished(session.number)
+                self._promote(now)
             elif not self._pending and not session.wants(now, self._timers.idle_s) and self._waits(now):
-                self._sessions.rotate(-1)
+                self._promote(now)
             else:
                 return session
         return None
+
+    def _promote(self, now: float) -> None:
+        waiting = [session for session in self._sessions if session.wants(now, self._timers.idle_s)]
+        if waiting:
+            best = min(waiting, key=lambda session: (-session.priority, session.number))
+            self._sessions.remove(best)
+            self._sessions.appendleft(best)
 
     def _open(self, now: float) -> bool:
         if self._opening_since is None:

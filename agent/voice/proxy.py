@@ -13,12 +13,18 @@ from typing import Any, Protocol
 from agent.system.logs import Trouble as TroubleLog
 from agent.system.worker import Worker, WorkerTimers
 from agent.voice.messages import FROM_WORKER, Finished, Output, Playback, Trouble
-from agent.voice.stream import BACKLOG_BYTES, Kind, Meeting, Stream
+from agent.voice.stream import BACKLOG_BYTES, Backlog, Kind, Meeting, Stream
 
 log = logging.getLogger(__name__)
 
 STARTS = 3
 """What waits to be heard is given up when so many workers in a row broke off at once."""
+
+
+MOST_SESSIONS = 32
+"""So many are heard, open or waiting at once."""
+ANNOUNCEMENT = "announcement"
+"""Of the things that may not work, that which the worker cannot tell, because it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class VoiceProxy:
         """Speakers whose frames are taken, and the session they belong to."""
         self._unfinished: dict[int, object] = {}
         """Sessions that may still be heard, and whose they are."""
+        self._is_lost = False
+        """Sessions were given up since a worker broke off last."""
         self._attached: set[object] = set()
         self._playback = Playback()
         self._uplinks: list[Uplink] = []
@@ -88,14 +96,14 @@ class VoiceProxy:
         """Those that were told of a start."""
         self._worker: Worker | None = None
         self._stream: Stream | None = None
-        self._outbox: list[tuple[Kind, int, bytes]] = []
-        self._outbox_bytes = 0
+        self._outbox = Backlog()
         self._output: Output | None = None
         self._wanted = asyncio.Event()
         self._unwanted = asyncio.Event()
         self._troubles: dict[str, str] = {}
         self._trouble_logs: dict[str, TroubleLog] = {}
         self._overflow = TroubleLog(log)
+        self._crowd = TroubleLog(log)
         self._look()
 
     @property
@@ -118,12 +126,26 @@ class VoiceProxy:
 
     # Announcements
 
-    def begin(self, speaker: object) -> None:
-        """Opens a session: the decoder starts at (0, 0). An open one of the same speaker ends as by `end`."""
+    def begin(self, speaker: object, *, priority: int = 0) -> None:
+        """Opens a session: the decoder starts at (0, 0). An open one of the same speaker ends as by `end`.
+
+        Of sessions that wait, that of the highest `priority` (0 to 255) is heard next; none interrupts another. When more than
+        MOST_SESSIONS would wait, the one that has waited longest is dropped.
+        """
         self.end(speaker)
-        session = self._open[speaker] = next(self._ids)
-        self._unfinished[session] = speaker
-        self._send(Kind.BEGIN, session)
+        if len(self._unfinished) >= MOST_SESSIONS:
+            waiting = list(self._unfinished)[1:]
+            taken = set(self._open.values())
+            self._silence({next((session for session in waiting if session not in taken), waiting[0])})
+            self._crowd.is_("an announcement is dropped: too many wait", f"{MOST_SESSIONS} announcements")
+        else:
+            self._crowd.over("no announcement need be dropped any more")
+        session = next(self._ids)
+        if self._send(Kind.BEGIN, session, bytes([min(255, max(0, priority))])):
+            self._open[speaker] = session
+            self._unfinished[session] = speaker
+        else:
+            self._is_full()
         self._look()
 
     def frame(self, speaker: object, data: bytes) -> None:
@@ -134,7 +156,7 @@ class VoiceProxy:
         if self._send(Kind.FRAME, session, data):
             self._overflow.over("announcements are taken again")
         else:
-            self._overflow.is_("sound is dropped: too much of it waits to be played", f"{BACKLOG_BYTES} bytes")
+            self._is_full()
 
     def end(self, speaker: object) -> None:
         """Closes the session; what has come in is played to its end. Without an open session nothing happens."""
@@ -145,12 +167,7 @@ class VoiceProxy:
     def stop(self, speaker: object) -> None:
         """Silences everything of this speaker at once, also what an ended session still has to play."""
         self._open.pop(speaker, None)
-        sessions = [session for session, owner in self._unfinished.items() if owner is speaker]
-        for session in sessions:
-            self._send(Kind.STOP, session)
-            del self._unfinished[session]
-        self._outbox = [packet for packet in self._outbox if packet[1] not in sessions]
-        self._outbox_bytes = sum(len(data) for _, _, data in self._outbox)
+        self._silence({session for session, owner in self._unfinished.items() if owner is speaker})
         self._look()
 
     def expect(self) -> None:
@@ -210,6 +227,9 @@ class VoiceProxy:
                 log.log(level, "the voice process broke off; the next announcement starts another one how=%r", how)
                 if failures >= STARTS:
                     self._forget()
+                if self._is_lost:
+                    self._is_lost = False
+                    self._set_trouble(ANNOUNCEMENT, "an announcement broke off: the voice process ended or did not answer")
                 pause_s = min(self._timers.restart_longest_s, self._timers.restart_s * 2 ** (failures - 1))
                 await asyncio.sleep(pause_s)
         finally:
@@ -252,10 +272,7 @@ class VoiceProxy:
             return f"it did not come up within {self._timers.meet_s:g} s"
         finally:
             meeting.close()
-        self._stream = Stream(connection, self._on_packet)
-        outbox, self._outbox, self._outbox_bytes = self._outbox, [], 0
-        for kind, session, data in outbox:
-            self._stream.send(kind, session, data)
+        self._stream, self._outbox = Stream(connection, self._on_packet, backlog=self._outbox), Backlog()
         while True:
             await self._unwanted.wait()
             try:
@@ -282,9 +299,10 @@ class VoiceProxy:
             self._forget()
 
     def _forget(self) -> None:
+        self._is_lost |= bool(self._unfinished)
         self._open.clear()
         self._unfinished.clear()
-        self._outbox, self._outbox_bytes = [], 0
+        self._outbox = Backlog()
         self._tell_uplinks(Kind.END)
         self._set_playback(Playback())
         self._look()
@@ -292,11 +310,23 @@ class VoiceProxy:
     def _send(self, kind: Kind, session: int, data: bytes = b"") -> bool:
         if self._stream is not None:
             return self._stream.send(kind, session, data)
-        if self._outbox_bytes + len(data) > BACKLOG_BYTES:
-            return False
-        self._outbox.append((kind, session, data))
-        self._outbox_bytes += len(data)
-        return True
+        return self._outbox.add(kind, session, data)
+
+    def _silence(self, sessions: set[int]) -> None:
+        """Nothing more of them is heard."""
+        if not sessions:
+            return
+        for speaker in [speaker for speaker, session in self._open.items() if session in sessions]:
+            del self._open[speaker]
+        for session in sessions:
+            self._unfinished.pop(session, None)
+        if self._stream is not None:
+            self._stream.stop(sessions)
+        else:
+            self._outbox.drop(sessions)
+
+    def _is_full(self) -> None:
+        self._overflow.is_("sound is dropped: too much of it waits to be played", f"{BACKLOG_BYTES} bytes")
 
     def _on_message(self, message: Any) -> None:
         match message:
@@ -332,6 +362,8 @@ class VoiceProxy:
 
     def _set_playback(self, playback: Playback) -> None:
         before, self._playback = self._playback, playback
+        if playback.sounding and ANNOUNCEMENT in self._troubles:
+            self._set_trouble(ANNOUNCEMENT, "")
         wanted = (playback.sounding, playback.active and playback.busy)
         if wanted != (before.sounding, before.active and before.busy):
             if self._on_playback is not None:

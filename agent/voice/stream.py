@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import IntEnum
 
 MAX_DATA_BYTES = 8192
@@ -16,6 +16,8 @@ MAX_DATA_BYTES = 8192
 BACKLOG_BYTES = 8_000_000
 """What waits for the other end at most: 16 minutes of an announcement."""
 _HEADER = struct.Struct("<BI")
+_PACKET_BYTES = 128
+"""What a packet takes in memory besides its data."""
 
 
 class Kind(IntEnum):
@@ -27,23 +29,78 @@ class Kind(IntEnum):
     STOP = 4
 
 
+class Backlog:
+    """Packets that wait, at most BACKLOG_BYTES of memory. Small pieces of a session that follow each other become one packet."""
+
+    def __init__(self) -> None:
+        self._packets: deque[bytearray] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def add(self, kind: Kind, session: int, data: bytes = b"") -> bool:
+        """False: too much waits already, and nothing was taken. An END or a STOP always is: each belongs to a BEGIN."""
+        if kind in (Kind.BEGIN, Kind.FRAME) and self._bytes + len(data) + _PACKET_BYTES > BACKLOG_BYTES:
+            return False
+        header = _HEADER.pack(kind, session)
+        if kind is Kind.FRAME and self._packets and self._packets[-1].startswith(header):
+            last = self._packets[-1]
+            if len(last) + len(data) <= _HEADER.size + MAX_DATA_BYTES:
+                last += data
+                self._bytes += len(data)
+                return True
+        for start in range(0, max(1, len(data)), MAX_DATA_BYTES):
+            packet = bytearray(header)
+            packet += data[start : start + MAX_DATA_BYTES]
+            self._packets.append(packet)
+            self._bytes += len(packet) + _PACKET_BYTES
+        return True
+
+    def first(self) -> bytearray:
+        """What is to be sent next."""
+        return self._packets[0]
+
+    def pop(self) -> None:
+        """The first one was sent."""
+        self._bytes -= len(self._packets.popleft()) + _PACKET_BYTES
+
+    def drop(self, sessions: Collection[int]) -> set[int]:
+        """Forgets what waits of these sessions; those of which the BEGIN was among it, so that nobody has heard of them."""
+        unknown: set[int] = set()
+        kept: deque[bytearray] = deque()
+        for packet in self._packets:
+            kind, session = _HEADER.unpack_from(packet)
+            if session not in sessions:
+                kept.append(packet)
+            elif kind == Kind.BEGIN:
+                unknown.add(session)
+        self._packets = kept
+        self._bytes = sum(len(packet) + _PACKET_BYTES for packet in kept)
+        return unknown
+
+
 class Stream:
-    """One end. `on_packet` gets kind, session and data in the event loop's thread; `on_gone` is called when the other end is."""
+    """One end. `on_packet` gets kind, session and data in the event loop's thread; `on_gone` is called when the other end is.
+
+    `backlog` is sent first.
+    """
 
     def __init__(
         self,
         connection: socket.socket,
         on_packet: Callable[[Kind, int, bytes], None],
         on_gone: Callable[[], None] | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
         connection.setblocking(False)
         self._connection = connection
         self._on_packet = on_packet
         self._on_gone = on_gone
-        self._backlog: deque[bytes] = deque()
-        self._backlog_bytes = 0
+        self._backlog = Backlog() if backlog is None else backlog
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(connection, self._read)
+        self._write()
 
     def send(self, kind: Kind, session: int, data: bytes = b"") -> bool:
         """Sends at once, or as soon as the other end reads; to nobody when that is gone.
@@ -52,14 +109,15 @@ class Stream:
         """
         if self._connection.fileno() < 0:
             return True
-        if data and self._backlog_bytes + len(data) > BACKLOG_BYTES:
+        if not self._backlog.add(kind, session, data):
             return False
-        for start in range(0, max(1, len(data)), MAX_DATA_BYTES):
-            packet = _HEADER.pack(kind, session) + data[start : start + MAX_DATA_BYTES]
-            self._backlog.append(packet)
-            self._backlog_bytes += len(packet)
         self._write()
         return True
+
+    def stop(self, sessions: Collection[int]) -> None:
+        """Sends a STOP for each of these sessions in the place of what waits of them."""
+        for session in sorted(set(sessions) - self._backlog.drop(sessions)):
+            self.send(Kind.STOP, session)
 
     def close(self) -> None:
         """Hangs up; what was not sent yet is lost."""
@@ -71,8 +129,8 @@ class Stream:
     def _write(self) -> None:
         try:
             while self._backlog:
-                self._connection.send(self._backlog[0])
-                self._backlog_bytes -= len(self._backlog.popleft())
+                self._connection.send(self._backlog.first())
+                self._backlog.pop()
         except BlockingIOError:
             self._loop.add_writer(self._connection, self._write)
             return

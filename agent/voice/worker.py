@@ -63,7 +63,12 @@ class Voice:
                     self._player.set_output(message)
                     if self._stream is None:
                         # Not before: an announcement must not begin on another device.
-                        self._stream = Stream(meet(self._address), self._on_packet)
+                        try:
+                            connection = meet(self._address)
+                        except OSError as error:
+                            log.debug("the daemon has hung up already error=%s", error)
+                            return
+                        self._stream = Stream(connection, self._on_packet)
                 case Ping():
                     self._channel.send(Done(), request_id=request_id)
 
@@ -79,7 +84,7 @@ class Voice:
     def _on_packet(self, kind: Kind, session: int, data: bytes) -> None:
         match kind:
             case Kind.BEGIN:
-                self._player.begin(session)
+                self._player.begin(session, data[0] if data else 0)
             case Kind.FRAME:
                 self._player.frame(session, data)
             case Kind.END:

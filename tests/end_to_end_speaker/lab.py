@@ -111,6 +111,56 @@ async def open_lab(
             yield Lab(folder, signage, server, agent, sound)
 
 
+class Recording:
+    """What comes out of the sink, from the moment `recording` begins."""
+
+    def __init__(self, stdout: asyncio.StreamReader) -> None:
+        self._stdout = stdout
+        self._data = bytearray()
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """So far: from -1 to 1, one row per frame, two columns."""
+        return np.frombuffer(bytes(self._data[: len(self._data) // 8 * 8]), dtype="<f4").reshape(-1, 2)
+
+    async def more(self, seconds: float) -> None:
+        """Goes on for so long, by the clock of the sound server."""
+        wanted = len(self._data) + round(seconds * RATE) * 8
+        async with asyncio.timeout(seconds + DEADLINE_S):
+            while len(self._data) < wanted:
+                data = await self._stdout.read(1 << 16)
+                assert data, "the recorder ended"
+                self._data += data
+
+    async def heard(self, hertz: float, *, above_dbfs: float, quiet_s: float = 1.0) -> NDArray[np.float32]:
+        """Everything recorded, once a tone of this frequency has come and has then been away for `quiet_s`."""
+        quiet = round(quiet_s / STEP_S)
+        async with asyncio.timeout(DEADLINE_S * 2):
+            while True:
+                await self.more(0.25)
+                loud = np.flatnonzero(levels := levels_dbfs(self.samples, hertz) > above_dbfs)
+                if loud.size and loud[-1] + quiet < len(levels):
+                    return self.samples
+
+
+@contextlib.asynccontextmanager
+async def recording(sound: PrivateSound) -> AsyncIterator[Recording]:
+    """Records within the block; its first samples are there when it begins."""
+    recorder = await asyncio.create_subprocess_exec(
+        *("parec", "--device=ci.monitor", "--format=float32le", f"--rate={RATE}", "--channels=2", "--latency-msec=10"),
+        env={**os.environ, **sound.environment},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert recorder.stdout is not None
+    try:
+        found = Recording(recorder.stdout)
+        await found.more(0.3)
+        yield found
+    finally:
+        recorder.kill()
+        await recorder.wait()
+
+
 def levels_dbfs(samples: NDArray[np.float32], hertz: float, step_s: float = STEP_S) -> NDArray[np.float64]:
     """The peak level of a sine of this frequency, every `step_s`, in a recording of two columns."""
     mono = samples.mean(axis=1, dtype=np.float64)

@@ -45,6 +45,24 @@ async def test_a_servers_name_holds_until_the_configured_one_changes(state: Stat
     assert (await load(state)).value == "Lobby"
 
 
+async def test_a_name_does_not_come_back(state: State) -> None:
+    """Configured A, named by a server, configured B, configured A again: A, not what the server had said."""
+    await (await load(state, "A")).set("Gate 3")
+    assert (await load(state, "B")).value == "B"
+    assert (await load(state, "A")).value == "A"
+
+
+async def test_a_full_disk_at_the_start(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configured name holds, although the old one cannot be forgotten."""
+    await (await load(state, "A")).set("Gate 3")
+
+    async def put(*_: object, **__: object) -> None:
+        raise StateError("no space left")
+
+    monkeypatch.setattr(state, "put", put)
+    assert (await load(state, "B")).value == "B"
+
+
 async def test_on_disk_before_it_is_reported(state: State, tmp_path: Path) -> None:
     """When `set` returns, and when listeners are told, another process finds it in the file."""
     name = await load(state)

@@ -92,8 +92,10 @@ async def test_a_gpio_line(gpiod: object) -> None:
         open_button("gpio:/dev/gpiochip9/3", said.append)
 
 
-async def test_gpio_without_libgpiod() -> None:
+async def test_gpio_without_libgpiod(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence names what to install."""
+    for name in ("gpiod", "gpiod.line"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ButtonError, match="libgpiod 2"):
         open_button("gpio:gpiochip0/17", lambda _: None)
 

@@ -19,6 +19,19 @@ def test_first_frame_waits_for_its_lead() -> None:
     assert buffer.take(10.064) == b"2"
 
 
+def test_small_frames_are_put_together() -> None:
+    """Up to the length of an ordinary one, in their order; the sum of their sound is what counts."""
+    buffer = JitterBuffer()
+    for number in range(128):
+        buffer.put(bytes([number]), 0.001, 10.0)
+    assert abs(buffer.held_s - 0.128) < 1e-6
+    pieces = []
+    while (piece := buffer.take(10.1)) is not None:
+        pieces.append(piece)
+    assert b"".join(pieces) == bytes(range(128))
+    assert len(pieces) <= 3
+
+
 def test_enough_does_not_wait() -> None:
     """Two frames at once are played at once."""
     buffer = JitterBuffer()

@@ -128,6 +128,29 @@ async def test_who_has_nothing_to_say_lets_others_speak(fake: type[FakePcm]) -> 
         await until(lambda: stage.finished == [2, 1])
 
 
+async def test_the_highest_priority_comes_next(fake: type[FakePcm]) -> None:
+    """It does not interrupt what is heard; among equals the oldest is first."""
+    async with staged() as stage:
+        for number, priority in enumerate((10, 10, 70, 10, 70), 1):
+            stage.player.begin(number, priority)
+            stage.player.frame(number, tone(0.4 if number == 1 else 0.05))
+            stage.player.end(number)
+        await until(lambda: len(stage.finished) == 5)
+        assert stage.finished == [1, 3, 5, 2, 4]
+
+
+async def test_sound_of_all_sessions_together_is_bounded(fake: type[FakePcm], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not so much for each."""
+    monkeypatch.setattr(player_module, "BACKLOG_S", 1.0)
+    async with staged() as stage:
+        for number in range(1, 5):
+            stage.player.begin(number)
+            for piece in frames(tone(1.0)):
+                stage.player.frame(number, piece)
+        held_s = sum(session.buffer.held_s for session in stage.player._sessions)
+        assert 0.8 < held_s < 1.2
+
+
 async def test_a_busy_device_is_tried_again_until_it_is_free(fake: type[FakePcm]) -> None:
     """It is said at once, so that the film gives it away; then the announcement is heard, and `busy` holds to its end."""
     fake.errors = [PcmBusyError("Device or resource busy [default]")] * 3

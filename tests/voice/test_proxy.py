@@ -7,13 +7,14 @@ import os
 import random
 import signal
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agent.voice.adpcm import SAMPLES_PER_S, Decoder
-from agent.voice.proxy import VoiceProxy, VoiceTimers, pcm_name
+from agent.voice.proxy import MOST_SESSIONS, VoiceProxy, VoiceTimers, pcm_name
 from tests.sound import PrivateSound
 from tests.voice.conftest import FRAME_S, announce, at_best, figure, frames, running, tone, until
 from tests.voice.ear import Ear, frequency
@@ -132,6 +133,38 @@ async def test_stopped_at_once(sound: PrivateSound, ear: Ear) -> None:
         assert abs(ear.since(before).seconds() - 0.2) < 0.01
 
 
+async def test_many_sessions_do_not_pile_up(caplog: pytest.LogCaptureFixture) -> None:
+    """At most 32 are open or wait, the oldest that waits is dropped; the first one and an open one stay, and it is said once."""
+    voice = VoiceProxy()
+    voice.begin("first")
+    voice.end("first")
+    voice.begin("open")
+    for _ in range(10_000):
+        voice.begin("server")
+        voice.end("server")
+    assert len(voice._unfinished) == MOST_SESSIONS
+    assert list(voice._unfinished.values())[:2] == ["first", "open"]
+    assert len(voice._outbox) == 2 * MOST_SESSIONS - 1
+    assert sum(record.levelname == "WARNING" for record in caplog.records) == 1
+    voice.stop("server")
+    assert list(voice._unfinished.values()) == ["first", "open"]
+    voice.frame("open", b"x")
+    assert len(voice._outbox) == 4
+
+
+async def test_frames_of_a_byte_take_no_more_than_their_sound() -> None:
+    """What waits for a worker is bounded in memory, however it is cut."""
+    voice = VoiceProxy()
+    tracemalloc.start()
+    try:
+        voice.begin("server")
+        for _ in range(100_000):
+            voice.frame("server", b"x")
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
 async def test_killed_in_the_middle(sound: PrivateSound, ear: Ear, caplog: pytest.LogCaptureFixture) -> None:
     """The worker is killed: everything is as if nothing sounded, the open session is over, the next one is heard in time."""
     told: list[tuple[bool, bool]] = []
@@ -148,6 +181,8 @@ async def test_killed_in_the_middle(sound: PrivateSound, ear: Ear, caplog: pytes
         assert told == [(True, False), (False, False)]
         voice.frame("server", tone(1.0))
         await until(lambda: any("broke off" in record.getMessage() for record in caplog.records))
+        await until(voice.warnings)
+        assert "broke off" in voice.warnings()[0]
         await asyncio.sleep(0.2)
         before = time.monotonic()
         started = await announce(voice, tone(0.3))
@@ -157,6 +192,7 @@ async def test_killed_in_the_middle(sound: PrivateSound, ear: Ear, caplog: pytes
         assert heard.first_sound() - started <= COLD_S
         assert abs(heard.seconds() - 0.3) < 0.01
         assert voice.pid not in (None, first)
+        assert voice.warnings() == []
 
 
 async def test_runs_only_while_needed(sound: PrivateSound) -> None:

@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 REFUSALS_KEPT = 1_000
 """So many different refusals are said as warnings."""
+NOT_STORED = "It is in force until the next start, but could not be stored: "
+"""What an answer to set_volume or set_brightness begins with when the disk takes nothing."""
+REBOOT_ASKED_S = 5.0
+"""After the platform has had nothing against a restart it is not asked again for so long: an answer may take its time."""
 NO_WIFI = "WiFi config not supported over WebSocket. Use BLE."
 NO_WS_URL = "The server's address is not changed over WebSocket. It is set in the device's configuration."
 
@@ -44,6 +48,7 @@ class Answers:
         self._device_id = device_id
         self._started_s = started_s
         self._noted: set[str] = set()
+        self._reboot_asked_at = float("-inf")
 
     async def answer(self, command: AnyCommand | RefusedCommandError) -> Said:
         """Carries out the command; what it sets is on disk when this returns. A failure is an answer, too."""
@@ -54,7 +59,8 @@ class Answers:
             return await self._carry_out(command)
         except StateError as error:
             log.error("%s link=%s", error, self._link)  # noqa: TRY400 - no traceback for a full disk
-            return self._refusal("error", f"It could not be stored: {error}")
+            in_force = isinstance(command, messages.SetVolume | messages.SetBrightness)
+            return self._refusal("error", f"{NOT_STORED if in_force else 'It could not be stored: '}{error}")
         except Exception:
             log.exception("command failed link=%s", self._link)
             return self._refusal("error", "Internal error")
@@ -75,7 +81,7 @@ class Answers:
                 await device.name.set(name)
                 return NameAnswer(device_name=name, device_id=device_id)
             case messages.Reboot():
-                reason = await device.reboot.refusal()
+                reason = await self._reboot_refusal()
                 if reason:
                     log.warning("restart refused link=%s reason=%s", self._link, reason)
                     return self._refusal("error", reason)
@@ -87,6 +93,15 @@ class Answers:
                 return self._refusal("not_supported", NO_WIFI)
             case messages.SetWsUrl():
                 return self._refusal("not_supported", NO_WS_URL)
+
+    async def _reboot_refusal(self) -> str:
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._reboot_asked_at < REBOOT_ASKED_S:
+            return ""
+        reason = await self._device.reboot.refusal()
+        if not reason:
+            self._reboot_asked_at = loop.time()
+        return reason
 
     async def _status(self) -> StatusAnswer:
         device = self._device

@@ -93,7 +93,7 @@ class SpeakerLink(Link):
         self._commands: asyncio.Queue[tuple[ClientConnection, AnyCommand | RefusedCommandError]] = asyncio.Queue(MOST_WAITING)
         self._socket: ClientConnection | None = None
         self._firmware = RefusedFirmware(quiet_s=timers.ota_quiet_s, lost_s=timers.ota_lost_s)
-        self._announcements = Announcements(device.voice, self)
+        self._announcements = Announcements(device.voice, self, priority=priority)
         self._unsent = asyncio.Event()
         self._talk = PushToTalk(self._announcements, self._unsent.set)
         self._reboot_due = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -15,6 +16,8 @@ OTA_COMPLETE = "OTA_COMPLETE"
 START, END = "START", "END"
 """Texts to the server around what the microphone hears."""
 LONGEST_NAME = 64
+LONGEST_TEXT = 128 * 1024
+"""Characters; what is longer is no command."""
 LONGEST_INTEGER = 300
 """Digits; longer ones are as good as infinite."""
 
@@ -50,6 +53,8 @@ def _to_name(value: object) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError("holds half a character") from None
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("must not hold control characters")
     return value
 
 
@@ -143,6 +148,8 @@ def parse(text: str) -> AnyCommand:
 
 
 def _object(text: str) -> dict[str, Any]:
+    if len(text) > LONGEST_TEXT:
+        raise NotACommandError(f"a text of more than {LONGEST_TEXT} characters")
     if not text.lstrip().startswith("{"):
         raise NotACommandError("a text that is no object")
     try:

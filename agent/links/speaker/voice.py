@@ -20,9 +20,10 @@ MOST_UNSENT = 500
 class Announcements:
     """Sessions that the server opens and closes by texts; `speaker` is in whose name they are played."""
 
-    def __init__(self, voice: Voice, speaker: object) -> None:
+    def __init__(self, voice: Voice, speaker: object, *, priority: int = 0) -> None:
         self._voice = voice
         self._speaker = speaker
+        self._priority = priority
         self._is_open = False
         self._has_sounded = False
 
@@ -40,7 +41,7 @@ class Announcements:
         if word in OPENING and (not self._is_open or self._has_sounded):
             self.end()
             self._is_open, self._has_sounded = True, False
-            self._voice.begin(self._speaker)
+            self._voice.begin(self._speaker, priority=self._priority)
         elif word in CLOSING:
             self.end()
 

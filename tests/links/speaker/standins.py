@@ -26,9 +26,11 @@ class StandInReboot:
         self.requests: list[float] = []
         self.fails = ""
         self.refuses = ""
+        self.asked = 0
 
     async def refusal(self) -> str:
         """See `parts.Reboot`."""
+        self.asked += 1
         return self.refuses
 
     async def request(self) -> None:
@@ -45,6 +47,7 @@ class StandInVoice:
         self.calls: list[tuple[str, bytes]] = []
         self.uplinks: list[Uplink] = []
         self.attached = 0
+        self.priorities: list[int] = []
 
     @property
     def words(self) -> list[str]:
@@ -62,9 +65,10 @@ class StandInVoice:
                 sessions[-1] += data
         return sessions
 
-    def begin(self, speaker: object) -> None:
+    def begin(self, speaker: object, *, priority: int = 0) -> None:
         """See `parts.Voice`."""
         self.calls.append(("begin", b""))
+        self.priorities.append(priority)
 
     def frame(self, speaker: object, data: bytes) -> None:
         """See `parts.Voice`."""

@@ -197,6 +197,7 @@ async def test_failures_are_answers(
         answer = await server.ask(DEVICE_ID, "set_volume", volume=5)
         assert answer["status"] == "error"
         assert "disk is full" in answer["message"]
+        assert "in force until the next start" in answer["message"]
         answer = await server.ask(DEVICE_ID, "set_brightness", brightness=5)
         assert (answer["status"], answer["device_id"]) == ("error", DEVICE_ID)
         assert (await server.ask(DEVICE_ID, "request_status"))["status"] == "ok"
@@ -221,6 +222,26 @@ async def test_reboot(server: SpeakerServer, box: StandInBox, make_link: MakeLin
         await asyncio.sleep(0.6)
         assert len(box.reboot.requests) == 1
         assert len(speaker.answers()) == 3
+
+
+async def test_many_reboots_ask_the_platform_once(server: SpeakerServer, box: StandInBox, make_link: MakeLink) -> None:
+    """A logind that hangs holds up the first answer, not what comes behind several reboots."""
+
+    async def hangs() -> str:
+        box.reboot.asked += 1
+        await asyncio.sleep(0.3)
+        return ""
+
+    box.reboot.refusal = hangs  # type: ignore[method-assign]
+    async with make_link(reboot_s=0.05):
+        speaker = await server.connected(DEVICE_ID)
+        since = speaker.mark()
+        for _ in range(5):
+            await server.send(DEVICE_ID, {"cmd": "reboot"})
+        await server.send(DEVICE_ID, {"cmd": "request_status"})
+        answers = await speaker.wait_answers(6, since=since)
+        assert [answer["status"] for answer in answers] == ["ok"] * 6
+        assert box.reboot.asked == 1
 
 
 async def test_reboot_outlives_the_connection(server: SpeakerServer, box: StandInBox, make_link: MakeLink) -> None:

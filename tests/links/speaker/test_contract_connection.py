@@ -182,7 +182,7 @@ async def test_faults_of_ours_end_nothing(
     server: SpeakerServer, box: StandInBox, make_link: MakeLink, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A part of the device that breaks off is said with its place; the connection and the other parts go on."""
-    box.voice.begin = lambda _: 1 / 0  # type: ignore[method-assign,assignment]
+    box.voice.begin = lambda _speaker, **_options: 1 / 0  # type: ignore[method-assign,assignment]
     box.reboot.request = lambda: 1 / 0  # type: ignore[method-assign,assignment,return-value]
     async with make_link(reboot_s=0.0):
         speaker = await server.connected(DEVICE_ID)

@@ -26,6 +26,7 @@ async def test_an_announcement_arrives_whole(server: SpeakerServer, box: StandIn
     assert heard == Coder().encode(sound)
     assert len(heard) == 5 * FRAME_BYTES + 50
     assert box.voice.words[:8] == ["begin", *["frame"] * 6, "end"]
+    assert box.voice.priorities[:1] == [70]
 
 
 @pytest.mark.parametrize("opening", ["AUDIO_START", "SPEAK_START", "SPEAKING", " SPEAKING\n"])

@@ -122,7 +122,7 @@ def test_missing_values(name: str) -> None:
     assert refusal(f'{{"cmd": "set_{name}"}}') == ("invalid_param", f"{name} is missing")
 
 
-@pytest.mark.parametrize("name", ["K", "Küche 🔊 مطبخ", " padded ", "x" * 64, "🔊" * 64, 'quote " and \\', "a\nb"])
+@pytest.mark.parametrize("name", ["K", "Küche 🔊 مطبخ", " padded ", "x" * 64, "🔊" * 64, 'quote " and \\', "a\u2028b"])
 def test_good_names(name: str) -> None:
     """Come out as they went in."""
     command = parse(json.dumps({"cmd": "set_device_name", "device_name": name}))
@@ -132,10 +132,30 @@ def test_good_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "\t\n\u3000", 5, 0, True, None, [], ["a"], {}, "x" * 65, "🔊" * 65, "half \ud83d"], ids=repr
+    "name",
+    [
+        "",
+        " ",
+        "\t\n\u3000",
+        5,
+        0,
+        True,
+        None,
+        [],
+        ["a"],
+        {},
+        "x" * 65,
+        "🔊" * 65,
+        "half \ud83d",
+        "a\nb",
+        "a\0",
+        "\x1b[31mred",
+        "a\x9b",
+    ],
+    ids=repr,
 )
 def test_bad_names(name: Any) -> None:
-    """Empty, blank, no text, over 64 characters, no text that UTF-8 knows."""
+    """Empty, blank, no text, over 64 characters, no text that UTF-8 knows, with control characters."""
     status, message = refusal(json.dumps({"cmd": "set_device_name", "device_name": name}))
     assert status == "invalid_param"
     assert message.startswith("device_name ")
@@ -152,6 +172,14 @@ def test_unknown_commands(cmd: str) -> None:
     assert len(message) < 800
     assert message.isprintable()
     Refusal(status="invalid_command", message=message, device_id="x").text().encode()
+
+
+def test_a_huge_text_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over 128 KB: no command, and not read as JSON."""
+    text = json.dumps({"cmd": "request_status", "rest": "x" * 128 * 1024})
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("was read"))
+    with pytest.raises(NotACommandError):
+        parse(text)
 
 
 def test_unknown_keys_mean_nothing() -> None:
