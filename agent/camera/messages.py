@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from agent.system.wire import Done, Ping
 
+LONGEST_OFFER = 64 * 1024
+"""Characters; a browser's has a tenth of it. What is longer is refused."""
+MOST_CANDIDATES = 128
+"""That a viewer may send; a browser has a dozen."""
+
 
 @dataclass(frozen=True, slots=True)
 class IceServer:

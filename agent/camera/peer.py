@@ -16,6 +16,7 @@ from agent.camera.encoder import Codec
 from agent.camera.gathering import Gathering, Names, Spawn
 from agent.camera.hub import Hub, Subscription
 from agent.camera.ice import RemoteCandidate, Servers, split_offer
+from agent.camera.messages import LONGEST_OFFER, MOST_CANDIDATES
 
 if TYPE_CHECKING:
     from aiortc import RTCIceTransport, RTCRtpSender, RTCRtpTransceiver
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_CANDIDATES = 128
-"""That a viewer may send; a browser has a dozen."""
+MOST_SECTIONS = 8
+"""Of an offer; each costs memory and time, and a viewer needs one."""
 BACKLOG_BYTES = 256 * 1024
 """Not sent yet: a viewer behind a TURN server over TCP whose line is full."""
 
@@ -97,6 +98,8 @@ class Peer:
 
     async def answer(self, sdp: str) -> str:
         """Our answer to the offer. Raises OfferError."""
+        if excess := _excess(sdp):
+            raise OfferError(excess)
         sdp, candidates = split_offer(sdp)
         try:
             offer = SessionDescription.parse(sdp)
@@ -110,6 +113,8 @@ class Peer:
         self._offer = offer
         try:
             await self._connection.setRemoteDescription(aiortc.RTCSessionDescription(sdp, "offer"))
+            if len(self._connection.getTransceivers()) > MOST_SECTIONS:
+                raise ValueError("too many sections, one offer after another")
             for transceiver in self._connection.getTransceivers():
                 if transceiver is not self._video:
                     transceiver.direction = "inactive"
@@ -131,7 +136,7 @@ class Peer:
 
     def continues(self, sdp: str) -> bool:
         """Whether this offer goes on with the present connection (the same ICE credentials) rather than start another."""
-        if self._offer is None or self._connection.connectionState not in {"connecting", "connected"}:
+        if self._offer is None or self._connection.connectionState not in {"connecting", "connected"} or _excess(sdp):
             return False
         try:
             offer = SessionDescription.parse(split_offer(sdp)[0])
@@ -290,6 +295,15 @@ class _Track(aiortc.MediaStreamTrack):
         if self.hub is not None:
             self.hub.unsubscribe(self._viewer)
         self.stop()
+
+
+def _excess(sdp: str) -> str:
+    """What of the offer is too much even to be parsed; empty: nothing."""
+    if len(sdp) > LONGEST_OFFER:
+        return f"the offer is longer than {LONGEST_OFFER} characters"
+    if sum(line.startswith("m=") for line in sdp.splitlines()) > MOST_SECTIONS:
+        return f"the offer has more than {MOST_SECTIONS} sections"
+    return ""
 
 
 def _preferences() -> list[Any]:

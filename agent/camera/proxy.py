@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.camera.backlog import Backlog, ToWorker
 from agent.camera.messages import (
     FROM_WORKER,
+    LONGEST_OFFER,
     Answer,
     CameraState,
     Candidate,
@@ -28,8 +30,11 @@ from agent.system.worker import Worker, WorkerTimers
 
 log = logging.getLogger(__name__)
 
-EARLY_SESSIONS = 64
+EARLY_SESSIONS = 24
+"""Of each link."""
 EARLY_CANDIDATES = 64
+MOST_UNREAD_BYTES = 4 * 1024 * 1024
+"""So much may wait in the channel to a worker that does not read."""
 _NOBODY = CameraState(viewers=0, sessions=0)
 
 
@@ -84,7 +89,7 @@ class CameraProxy:
         self._watches: dict[tuple[str, str], _Watch] = {}
         self._early: dict[tuple[str, str], _Early] = {}
         self._ended: dict[tuple[str, str], float] = {}
-        self._outbox: list[tuple[_Watch, Any]] = []
+        self._outbox = Backlog()
         """What the next worker is told when it is there."""
         self._worker: Worker | None = None
         self._opened = False
@@ -98,7 +103,7 @@ class CameraProxy:
     def missing() -> str:
         """What must be installed before there can be pictures; empty: nothing."""
         names = [name for module, name in (("aiortc", "aiortc"), ("av", "PyAV")) if importlib.util.find_spec(module) is None]
-        return f"the camera needs {' and '.join(names)}: pip install 'signage-agent[camera]'" if names else ""
+        return f"the camera needs {' and '.join(names)}: sudo scripts/install --with-camera" if names else ""
 
     @property
     def viewers(self) -> int:
@@ -160,6 +165,8 @@ class CameraProxy:
 
     def offer(self, session: str, sdp: str, *, link: str = "") -> None:
         """The viewer's offer. One that comes before its session waits for it; a second one replaces the connection."""
+        # What is too long is refused for that; the worker need not have more of it to know.
+        sdp = sdp[: LONGEST_OFFER + 1]
         watch = self._watches.get((link, session))
         if watch is not None:
             self._send(watch, Offer(watch.key, sdp))
@@ -190,7 +197,7 @@ class CameraProxy:
                 await self._run_worker()
         finally:
             self._watches.clear()
-            self._outbox.clear()
+            self._outbox.take()
 
     async def _run_worker(self) -> None:
         """One run of the worker: to the end of what is wanted of it, or of the worker."""
@@ -243,9 +250,9 @@ class CameraProxy:
         """The worker can be spoken to."""
         self._worker = worker
         self._opened = True
-        outbox, self._outbox = self._outbox, []
-        for watch, message in outbox:
-            self._send(watch, message)
+        watches = {watch.key: watch for watch in self._watches.values()}
+        for message in self._outbox.take():
+            self._send(watches[message.session], message)
 
     def _broke_off(self, how: str) -> None:
         """The worker has ended by itself, and with it every session it was told of."""
@@ -256,9 +263,16 @@ class CameraProxy:
                 self._drop(watch)
                 watch.listener.on_refused("the camera broke off; watch again to restart it")
 
-    def _send(self, watch: _Watch, message: Any) -> None:
+    def _send(self, watch: _Watch, message: ToWorker) -> None:
+        if self._watches.get(watch.name) is not watch:
+            return
         if self._worker is None or (self._worker.pid is None and not watch.told):
-            self._outbox.append((watch, message))
+            self._outbox.put(message)
+            return
+        if self._worker.unread_bytes > MOST_UNREAD_BYTES:
+            log.warning("a session is ended: the camera's process does not read session=%s", watch.name[1])
+            self._forget(watch.name)
+            asyncio.get_running_loop().call_soon(watch.listener.on_refused, "the camera cannot keep up; watch again later")
             return
         watch.told = True
         self._worker.send(message)
@@ -283,7 +297,9 @@ class CameraProxy:
                 watch.listener.on_closed(reason)
 
     def _refusal(self) -> str:
-        return "this device's camera is switched off" if self._settings.source == "none" else self.missing()
+        if self._settings.source == "none":
+            return "this device's camera is switched off"
+        return "camera software is not installed on this device" if self.missing() else ""
 
     def _forget(self, name: tuple[str, str]) -> None:
         """Ends the session of that name, if there is one, on the daemon's side and on the worker's."""
@@ -297,7 +313,7 @@ class CameraProxy:
     def _drop(self, watch: _Watch) -> None:
         now = self._now()
         del self._watches[watch.name]
-        self._outbox = [(owner, message) for owner, message in self._outbox if owner is not watch]
+        self._outbox.forget(watch.key)
         self._ended = {name: until for name, until in self._ended.items() if until > now}
         self._ended[watch.name] = now + self._timers.late_s
         self._look()
@@ -306,7 +322,9 @@ class CameraProxy:
         """Where to keep what came before its session; None: it is late, not early, or there is too much of it."""
         now = self._now()
         self._early = {key: early for key, early in self._early.items() if early.until > now}
-        if self._ended.get(name, 0.0) > now or (name not in self._early and len(self._early) >= EARLY_SESSIONS):
+        if self._ended.get(name, 0.0) > now:
+            return None
+        if name not in self._early and sum(link == name[0] for link, _ in self._early) >= EARLY_SESSIONS:
             return None
         return self._early.setdefault(name, _Early(now + self._timers.early_s))
 

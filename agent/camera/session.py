@@ -12,13 +12,11 @@ from typing import Any
 
 from agent.camera.gathering import Names
 from agent.camera.ice import RemoteCandidate, Servers, usable_candidate
-from agent.camera.messages import Answer, Candidate, Closed, LocalCandidate, Offer, Refused
+from agent.camera.messages import MOST_CANDIDATES, Answer, Candidate, Closed, LocalCandidate, Offer, Refused
 from agent.camera.peer import Gatherer, OfferError, Peer, PeerEvents
 from agent.camera.studio import Studio
 
 log = logging.getLogger(__name__)
-
-CANDIDATES_KEPT = 128
 
 _numbers = itertools.count(1)
 
@@ -29,6 +27,8 @@ class SessionTimers:
 
     offer_s: float = 60.0
     """A session without an offer is freed."""
+    between_offers_s: float = 1.0
+    """At least, from one offer's answering to the next: a connection costs. Of those that come meanwhile the newest counts."""
     connect_s: float = 30.0
     """From the offer to the connection."""
     gather_s: float = 0.5
@@ -74,6 +74,13 @@ class Session:
         self._inbox: asyncio.Queue[Any] = asyncio.Queue()
         self._peer: Peer | None = None
         self._kept: list[RemoteCandidate] = []
+        self._offer: Offer | None = None
+        """The newest, not answered yet."""
+        self._offered = False
+        """It is its turn as soon as its time has come."""
+        self._offer_at = float("-inf")
+        self._ending: Peer | None = None
+        """Which has been told of the end of candidates, or will be."""
         self._left = False
         """The viewer was connected and is gone; perhaps it comes back."""
         self._group: asyncio.TaskGroup
@@ -81,7 +88,11 @@ class Session:
 
     def take(self, message: Offer | Candidate) -> None:
         """What the viewer sends."""
-        if self._inbox.qsize() < 4 * CANDIDATES_KEPT:
+        if isinstance(message, Offer):
+            if self._offer is None:
+                self._inbox.put_nowait(_Offered())
+            self._offer = message
+        elif self._inbox.qsize() < 4 * MOST_CANDIDATES:
             self._inbox.put_nowait(message)
 
     def refuse(self, text: str) -> None:
@@ -112,15 +123,20 @@ class Session:
         """Takes one thing after another; how it ended."""
         self._deadline = self._now() + self._timers.offer_s
         while True:
+            if self._offered and self._offer_at <= self._now():
+                if refusal := await self._answer_newest():
+                    return refusal
+                continue
             try:
-                async with asyncio.timeout_at(self._deadline):
+                async with asyncio.timeout_at(self._offer_at if self._offered else self._deadline):
                     item = await self._inbox.get()
             except TimeoutError:
+                if self._offered:
+                    continue
                 return self._time_is_up()
             match item:
-                case Offer():
-                    if refusal := await self._answer(item.sdp):
-                        return refusal
+                case _Offered():
+                    self._offered = True
                 case Candidate():
                     self._add(item)
                 case Refused():
@@ -130,6 +146,12 @@ class Session:
                 case _State(peer, state) if peer is self._peer:
                     if ended := self._look(peer, state):
                         return ended
+
+    async def _answer_newest(self) -> Refused | None:
+        offer, self._offer, self._offered = self._offer, None, False
+        assert offer is not None
+        self._offer_at = self._now() + self._timers.between_offers_s
+        return await self._answer(offer.sdp)
 
     async def _answer(self, sdp: str) -> Refused | None:
         """Answers an offer, the first or another one."""
@@ -167,16 +189,16 @@ class Session:
 
     def _add(self, message: Candidate) -> None:
         if not message.candidate.strip():
-            if self._peer is not None:
-                peer = self._peer
+            if (peer := self._peer) is not None and peer is not self._ending and not self._offered:
+                self._ending = peer
                 self._spawn(self._end_later(peer), f"camera: waits with the end of candidates session={self.key}")
             return
         candidate = usable_candidate(message.candidate, message.sdp_mid, message.sdp_mline_index)
         if candidate is None:
             log.debug("candidate of a viewer is not usable session=%s candidate=%.200r", self.key, message.candidate)
-        elif self._peer is not None:
+        elif self._peer is not None and not self._offered:
             self._peer.add(candidate)
-        elif len(self._kept) < CANDIDATES_KEPT:
+        elif len(self._kept) < MOST_CANDIDATES:
             self._kept.append(candidate)
 
     async def _end_later(self, peer: Peer) -> None:
@@ -245,6 +267,11 @@ class Session:
 
 class _OverError(Exception):
     """Ends the tasks of a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Offered:
+    """The place of an offer among what comes; which one shows when it is answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Sessions:
         if self._source == "none":
             self._say(Refused(key, "this device's camera is switched off"))
             return
-        if len(self._sessions) >= MOST_SESSIONS:
+        if len(self._sessions) >= MOST_SESSIONS and not self._displace():
             self._say(Refused(key, "too many viewers"))
             return
         for server in message.ice_servers:
@@ -111,6 +111,16 @@ class Sessions:
         if task is not None:
             task.cancel()
             self._changed()
+
+    def _displace(self) -> bool:
+        """Ends the oldest session that is not connected, if there is one: whoever watches is not to be kept out by it."""
+        for key, (session, _) in self._sessions.items():
+            if not session.connected:
+                if not session.over:
+                    self._say(Refused(key, "too many viewers; this one did not connect in time"))
+                self._end(key)
+                return True
+        return False
 
     def _refuse_all(self, message: str) -> None:
         """The camera has failed; sessions that have not come to need it yet will find out for themselves."""

@@ -16,6 +16,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from agent.camera.backlog import Backlog
 from agent.camera.messages import TO_WORKER
 from agent.system import logs
 from agent.system.heap import limit_arenas
@@ -64,19 +65,20 @@ async def _run(options: argparse.Namespace) -> NoReturn:
 
 async def _serve(channel: Channel, options: argparse.Namespace, on_stuck: Callable[[], None]) -> None:
     """Until the daemon hangs up. Its pings are answered while the libraries still load; everything else waits."""
-    orders: asyncio.Queue[Any] = asyncio.Queue()
+    orders, news = Backlog(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        obeying = group.create_task(_obey(orders, channel, options, on_stuck), name="camera: obeys")
+        obeying = group.create_task(_obey(orders, news, channel, options, on_stuck), name="camera: obeys")
         async for message, request_id in channel.messages():
             if isinstance(message, Ping):
                 channel.send(Done(), request_id=request_id)
             else:
-                orders.put_nowait(message)
+                orders.put(message)
+                news.set()
         obeying.cancel()
 
 
 async def _obey(
-    orders: asyncio.Queue[Any], channel: Channel, options: argparse.Namespace, on_stuck: Callable[[], None]
+    orders: Backlog, news: asyncio.Event, channel: Channel, options: argparse.Namespace, on_stuck: Callable[[], None]
 ) -> NoReturn:
     loaded = await asyncio.to_thread(_load)
     async with asyncio.TaskGroup() as group:
@@ -89,7 +91,10 @@ async def _obey(
             on_stuck=on_stuck,
         )
         while True:
-            sessions.take(await orders.get())
+            await news.wait()
+            news.clear()
+            for message in orders.take():
+                sessions.take(message)
 
 
 def _load() -> Any:

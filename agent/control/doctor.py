@@ -220,7 +220,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _extras(settings: Settings) -> Iterator[Finding]:
     camera = any(link.kind == "camera" for link in settings.links)
     wanted = {
-        "aiortc": ("camera", camera, "pip install 'signage-agent[camera]'"),
+        "aiortc": ("camera", camera, "sudo scripts/install --with-camera"),
         "picamera2": ("camera", camera and settings.camera.source == "picamera2", "sudo apt install python3-picamera2"),
         "monitorcontrol": ("brightness", settings.brightness.backend == "ddc", "pip install 'signage-agent[ddc]'"),
     }

@@ -83,6 +83,11 @@ class Worker:
         self._answers: dict[int, asyncio.Future[Done]] = {}
         self._ids = itertools.count(1)
 
+    @property
+    def unread_bytes(self) -> int:
+        """What was sent and neither the child nor the kernel has taken."""
+        return self._writer.transport.get_write_buffer_size() if self._writer is not None else 0
+
     async def run(self) -> str:
         """Starts the child and stays until it has ended; says how, in words. Cancelled: ends the child first."""
         spare, self._spare = self._spare, None

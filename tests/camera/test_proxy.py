@@ -16,14 +16,17 @@ from typing import Any
 import pytest
 
 from agent.camera import proxy
-from agent.camera.messages import IceServer
+from agent.camera.messages import LONGEST_OFFER, MOST_CANDIDATES, IceServer, Offer, Open
 from agent.camera.proxy import CameraProxy, CameraTimers
 from agent.settings import Camera
 from agent.system.worker import Worker, WorkerTimers
 from tests.camera.viewer import DEADLINE_S, Viewer
+from tests.conftest import LONG, rounds
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Camera(source="test", width=320, height=240, framerate=60, bitrate=1_000_000)
+LOAD = 5.0
+"""What a limit of the contract is multiplied with: the machine does other things, too."""
 TIMERS = CameraTimers(linger_s=0.3, worker=WorkerTimers(ping_s=10.0))
 
 
@@ -129,13 +132,13 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Begin]:
 
 async def test_from_the_first_viewer_to_a_little_after_the_last(place: Begin) -> None:
     """No process before, one for all, none a little later; a quick return finds the same process."""
-    here = place()
+    here = place(timers=replace(TIMERS, linger_s=3.0))
     camera = here.camera
     await asyncio.sleep(0)
     assert (camera.pid, camera.viewers, camera.source, camera.encoder, camera.recording) == (None, 0, "test", "", False)
     began = time.monotonic()
     first, _ = await here.watch("one")
-    assert first.first_at - began < 3.0
+    assert first.first_at - began < 3.0 * LOAD
     pid = camera.pid
     await here.watch("two")
     assert (camera.pid, camera.viewers, camera.source, camera.encoder, camera.recording) == (pid, 2, "test", "libx264", True)
@@ -144,7 +147,7 @@ async def test_from_the_first_viewer_to_a_little_after_the_last(place: Begin) ->
     await here.until(lambda: camera.viewers == 0)
     began = time.monotonic()
     again, _ = await here.watch("one")
-    assert again.first_at - began < 1.0
+    assert again.first_at - began < 1.0 * LOAD
     assert camera.pid == pid
     camera.close("one")
     await here.until(lambda: camera.pid is None)
@@ -187,6 +190,40 @@ async def test_a_worker_that_is_killed_ends_the_sessions_and_the_next_works(plac
     _, again = await here.watch("one")
     assert here.camera.pid not in {None, pid}
     assert [kind for kind, *_ in again.heard] == ["answer"]
+
+
+async def test_many_sessions_leave_the_worker_as_it_was(place: Begin) -> None:
+    """Opened and closed 300 times: as many threads and descriptors as before, and its memory, once warm, is flat.
+
+    It takes some 150 sessions until all libraries have what they keep; the short round sees most of that as growth, and only
+    finds a worker that loses a lot each time.
+    """
+    here = place(timers=replace(TIMERS, linger_s=20.0))
+    total = rounds(300)
+
+    async def sessions(first: int, last: int) -> tuple[int, int, int]:
+        leaving: list[Listener] = []
+        for number in range(first, last):
+            viewer, listener = await here.watch(str(number), more=1)
+            if number % 3:
+                here.camera.close(str(number))
+            await viewer.close()
+            leaving += [] if number % 3 else [listener]
+            here.viewers.remove(viewer)
+        for listener in leaving:
+            assert "gone" in await listener.hears("closed")
+        await here.until(lambda: here.camera._state.sessions == 0 and here.camera._state.source == "")
+        process = Path(f"/proc/{here.camera.pid}")
+        status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+        return int(status["Threads"]), len(list((process / "fd").iterdir())), int(status["VmRSS"].split()[0])
+
+    threads, descriptors, kb = await sessions(0, total // 2)
+    pid = here.camera.pid
+    after = await sessions(total // 2, total)
+    assert here.camera.pid == pid
+    assert after[0] <= threads
+    assert after[1] <= descriptors
+    assert after[2] - kb < (6_000 if LONG else 12_000)
 
 
 async def test_a_worker_that_does_not_start(place: Begin) -> None:
@@ -259,27 +296,66 @@ async def test_what_comes_too_early_or_too_late_is_dropped(place: Begin) -> None
     camera.offer("one", "offer")
     await asyncio.sleep(0.1)
     camera.open("one", [], Listener())
-    assert [type(message).__name__ for _, message in camera._outbox] == ["Open"]
+    assert [type(message).__name__ for message in camera._outbox.take()] == ["Open"]
     camera.close("one")
     camera.offer("one", "late")
     assert camera._early == {}
-    assert camera._outbox == []
+    assert len(camera._outbox) == 0
     for number in range(1000):
         camera.offer(f"flood {number}", "offer")
         camera.candidate("flood 0", "candidate", None, None)
     assert len(camera._early) == proxy.EARLY_SESSIONS
     assert len(camera._early["", "flood 0"].candidates) == proxy.EARLY_CANDIDATES
+    camera.offer("other", "offer", link="another")
+    assert ("another", "other") in camera._early
+
+
+async def test_little_is_kept_for_a_worker_that_is_not_there_yet(place: Begin) -> None:
+    """The newest offer and some candidates of each session, however many come."""
+    camera = place().camera
+    camera.open("one", [], Listener())
+    for number in range(1000):
+        camera.offer("one", f"{number} " + "x" * 100_000)
+        camera.candidate("one", f"candidate {number}", None, None)
+    opening, offer, *candidates = camera._outbox.take()
+    assert isinstance(opening, Open)
+    assert isinstance(offer, Offer)
+    assert offer.sdp.startswith("999 ")
+    assert len(offer.sdp) == LONGEST_OFFER + 1
+    assert len(candidates) == MOST_CANDIDATES
+
+
+async def test_a_worker_that_stands_still(place: Begin) -> None:
+    """What it does not read is bounded: the session that sends on is ended with a message, and no other one begins."""
+    here = place()
+    listener, other = Listener(), Listener()
+    here.camera.open("one", [], listener)
+    await here.until(lambda: here.camera.pid is not None)
+    worker = here.camera._worker
+    assert worker is not None
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGSTOP)
+    for _ in range(1000):
+        here.camera.offer("one", "x" * 60_000)
+    assert worker.unread_bytes <= proxy.MOST_UNREAD_BYTES + 100_000
+    here.camera.open("two", [], other)
+    assert listener.heard == other.heard == []
+    for told in (listener, other):
+        assert "cannot keep up" in await told.hears("refused")
+    os.kill(worker.pid, signal.SIGKILL)
+    await here.until(lambda: here.camera.pid is None)
+    await here.watch("two")
 
 
 async def test_without_the_extra(place: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A watch is refused with what to install, and not from within the call."""
+    """A watch is refused, and not from within the call; what to install is for who looks after the device."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     here = place()
-    assert "pip install 'signage-agent[camera]'" in here.camera.missing()
+    assert "aiortc and PyAV: sudo scripts/install --with-camera" in here.camera.missing()
     listener = Listener()
     here.camera.open("one", [], listener)
     assert listener.heard == []
-    assert "aiortc and PyAV" in await listener.hears("refused")
+    assert await listener.hears("refused") == "camera software is not installed on this device"
     assert here.camera.pid is None
 
 

@@ -15,6 +15,7 @@ from agent.camera.session import SessionTimers
 from tests.camera.conftest import OpenRoom
 from tests.camera.viewer import candidates, without_candidates
 
+SECTION = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n"
 IMPATIENT = SessionTimers(offer_s=0.2, return_s=0.1, connect_s=0.4, candidates_end_s=0.1)
 
 
@@ -120,6 +121,8 @@ async def test_candidates_of_all_kinds_are_tolerated(room: OpenRoom) -> None:
         ("nonsense", "no SDP that can be read|no video section"),
         ("v=0\r\nm=video what?\r\n", "no SDP that can be read"),
         ("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", "no video section"),
+        (SECTION * 9, "more than 8 sections"),
+        (SECTION + "a=x:" + "x" * 65_536, "longer than 65536"),
     ],
 )
 async def test_a_bad_offer_is_refused(room: OpenRoom, sdp: str, words: str) -> None:

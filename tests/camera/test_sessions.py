@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
+import re
+import time
 from pathlib import Path
+
+import pytest
 
 from agent.camera import sessions as module
 from agent.camera.messages import Answer, Refused
 from tests.camera.conftest import OpenRoom, Room
+from tests.camera.viewer import DEADLINE_S, without_candidates
 from tests.conftest import rounds
-
-
-def memory_kb() -> int:
-    """Of this process, resident."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
 
 
 async def once(watched: Room, key: str) -> None:
@@ -35,7 +34,10 @@ async def once(watched: Room, key: str) -> None:
 
 
 async def test_sessions_leave_nothing_behind(room: OpenRoom) -> None:
-    """Opened and closed many times: no more tasks, descriptors or objects than after the first few, and memory stays."""
+    """Opened and closed many times: no more tasks, descriptors or objects than after the first few.
+
+    Memory is measured where it counts, in the worker (test_proxy): here it is mostly that of the viewers' decoders.
+    """
     watched = room()
     for number in range(6):
         await once(watched, str(number))
@@ -43,19 +45,23 @@ async def test_sessions_leave_nothing_behind(room: OpenRoom) -> None:
     async def left() -> tuple[int, int, int]:
         await watched.until(lambda: watched.studio._capture is None)
         await asyncio.sleep(0.05)
-        watched.said[:-1] = []
+        watched.said[:] = [watched.state]
         gc.collect()
         return len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir())), len(gc.get_objects())
 
-    before, kb = await left(), memory_kb()
-    total = rounds(300)
-    for number in range(total):
+    before = await left()
+    for number in range(rounds(90)):
         await once(watched, str(100 + number))
+    # What is closed may take its time to be gone; what has leaked stays however long it is waited for.
+    limits = (before[0], before[1] + 2, before[2] + 600)
+    ends = time.monotonic() + DEADLINE_S
     after = await left()
-    assert after[0] <= before[0]
-    assert after[1] <= before[1] + 2
-    assert after[2] <= before[2] + 600
-    assert memory_kb() - kb < 8_000 + 30 * total
+    while any(number > limit for number, limit in zip(after, limits, strict=True)) and time.monotonic() < ends:
+        await asyncio.sleep(0.2)
+        after = await left()
+    assert after[0] <= limits[0]
+    assert after[1] <= limits[1]
+    assert after[2] <= limits[2]
     assert watched.studio._leases == set()
     assert watched.sessions._sessions == {}
 
@@ -75,13 +81,52 @@ async def test_twenty_at_once(room: OpenRoom) -> None:
     assert watched.state.encoder == "libx264"
 
 
-async def test_too_many(room: OpenRoom, monkeypatch: object) -> None:
-    """There is a limit, and a message; who is served stays so."""
+async def test_too_many_that_do_not_connect(room: OpenRoom) -> None:
+    """The oldest of them gives way, with a message: who wants to watch is not kept out, who watches stays."""
     watched = room()
-    for number in range(module.MOST_SESSIONS + 1):
+    watching = await watched.watch("watching")
+    for number in range(1, module.MOST_SESSIONS):
         watched.open(str(number))
-    assert "too many" in (await watched.hears(str(module.MOST_SESSIONS), Refused)).message
+    late = await watched.watch("late")
+    assert "too many" in (await watched.hears("1", Refused)).message
     assert len(watched.sessions._sessions) == module.MOST_SESSIONS
+    await watching.sees()
+    await late.sees()
+    assert [key for key in ("watching", "2", "late") if watched.ended(key)] == []
+
+
+async def test_too_many_that_watch(room: OpenRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a limit, and a message; who is served stays so."""
+    monkeypatch.setattr(module, "MOST_SESSIONS", 2)
+    watched = room()
+    viewers = [await watched.watch(key) for key in ("one", "two")]
+    watched.open("three")
+    assert "too many" in (await watched.hears("three", Refused)).message
+    for viewer in viewers:
+        await viewer.sees()
+    assert watched.state.viewers == 2
+
+
+async def test_a_flood_of_offers_makes_few_connections(room: OpenRoom) -> None:
+    """At most one a second, and the newest of those that wait counts; of each connection the candidates end once."""
+    watched = room()
+    first, last = await watched.watch("one"), watched.viewer()
+    [(session, _)] = watched.sessions._sessions.values()
+    began, junk = time.monotonic(), without_candidates(await watched.viewer().offer())
+    for number in range(300):
+        watched.offer("one", re.sub(r"a=ice-ufrag:.*", f"a=ice-ufrag:u{number:04}", junk))
+        watched.candidate("one", "")
+    watched.offer("one", await last.offer())
+    await watched.until(lambda: len(watched.of("one", Answer)) >= 2)
+    assert session._inbox.qsize() <= 512
+    await last.accept(watched.of("one", Answer)[-1].sdp)
+    await last.sees()
+    assert len(watched.of("one", Answer)) <= 2 + (time.monotonic() - began)
+    await first.until(lambda: first.state == "closed")
+    for _ in range(100):
+        watched.candidate("one", "")
+    await watched.until(lambda: not session._inbox.qsize())
+    assert sum("waits with the end of candidates" in task.get_name() for task in asyncio.all_tasks()) <= 2
 
 
 async def test_packets_get_lost(room: OpenRoom) -> None:

@@ -105,7 +105,8 @@ class Studio:
         for session in tuple(self.server.sessions):
             await self.server.end(session, "timeout")
         self.server.ice_servers, self.server.viewer_ice_servers, self.server.order = [], None, None
-        await self.until(lambda: self.proxy.viewers == 0)
+        # A session whose viewer is gone, but perhaps comes back, outlives its connection a little.
+        await self.until(lambda: self.proxy.viewers == 0 and len(self.link._watches) == 0)
 
     @staticmethod
     async def until(condition: Any, deadline_s: float = DEADLINE_S) -> None:

@@ -94,7 +94,7 @@ async def test_the_worker_is_killed_during_a_stream(shop: Shop) -> None:
     pid = shop.camera_worker()
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert await viewing.ended(5) != ""
+    assert await viewing.ended() != ""
     following = await shop.viewer()
     await following.live()
     await following.moves()

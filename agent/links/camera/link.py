@@ -54,7 +54,8 @@ class CameraTimers:
     register_s: float = 5.0
     """At most so long does the socket wait for a registration, which goes on beside it."""
     request_s: float = 10.0
-    most_sessions: int = 100
+    most_sessions: int = 24
+    """Fewer than the camera serves, so that no server takes it all."""
     most_unsent: int = 1_000
 
 
