@@ -10,6 +10,14 @@ import pytest
 from coverage.exceptions import CoverageException
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In each of the processes that share the tests: they save what they measured before the first one reports."""
+    running = coverage.Coverage.current()
+    if running is not None and hasattr(session.config, "workerinput"):
+        running.stop()
+        running.save()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Runs after the last test and before the closing line."""
     running = coverage.Coverage.current()

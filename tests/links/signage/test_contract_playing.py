@@ -116,6 +116,9 @@ async def test_stepping_ends_a_pause(playing: Playing, action: str) -> None:
         await box.command("pause")
         await box.command(action)
         assert (box.screen.scene.paused, box.screen.playing.state) == (False, "playing")
+        async with asyncio.timeout(10):
+            while (await box.state.get("signage.main.front"))["paused"]:
+                await asyncio.sleep(0.01)
         await box.restart(orderly=False)
         await until(lambda: box.screen.title)
         assert not box.screen.scene.paused
