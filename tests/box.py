@@ -291,7 +291,12 @@ class Box:
                 task.result()
 
     async def restart(self, *, orderly: bool = True) -> None:
-        """Ends the agent and starts it again."""
+        """Ends the agent and starts it again; not `orderly`: as if the plug were pulled, a moment after the last command."""
+        if not orderly:
+            for newest in (self.link._saver, self.link._volume, self.link._brightness):
+                await newest.flush()
+            await asyncio.sleep(0.1)
+            await self.state.read(lambda _database: None)
         await self.stop(orderly=orderly)
         await self.start()
 
