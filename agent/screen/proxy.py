@@ -112,6 +112,7 @@ class Screen:
         self._titles: dict[int, str] = {}
         self._deaths: dict[str, int] = {}
         self._complaints: collections.deque[tuple[str, str]] = collections.deque(maxlen=64)
+        self._announced: collections.deque[str] = collections.deque(maxlen=256)
         outputs.on_change(self._outputs_changed.set)
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -267,7 +268,7 @@ class Screen:
             case Started(token=token):
                 self._on_since = now
                 self._on_screen = token
-                log.info("on screen screen=%s title=%r shot=%d hwdec=%s", self.name, self._title(token), token, message.hwdec)
+                self._announce(self._title(token), message)
                 self.stage.started(token, now)
             case Ended(token=token):
                 self.stage.ended(token, now)
@@ -319,6 +320,13 @@ class Screen:
             log.warning("set aside: it killed the player twice screen=%s title=%r", self.name, shot.title)
             self._deaths.clear()
             self.stage.failed(shot.token, self._now())
+
+    def _announce(self, title: str, started: Started) -> None:
+        """A short playlist would fill the log within days: what comes round again is said at DEBUG."""
+        level = logging.DEBUG if title in self._announced else logging.INFO
+        if level == logging.INFO:
+            self._announced.append(title)
+        log.log(level, "on screen screen=%s title=%r shot=%d hwdec=%s", self.name, title, started.token, started.hwdec)
 
     def _complain(self, title: str, reason: str) -> None:
         level = logging.DEBUG if (title, reason) in self._complaints else logging.WARNING

@@ -183,6 +183,17 @@ async def test_it_shows_what_is_on_its_stage(room: Open, caplog: pytest.LogCaptu
     assert "software rendering screen=front" in caplog.text
 
 
+async def test_what_comes_round_again_is_not_logged_again(room: Open, caplog: pytest.LogCaptureFixture) -> None:
+    """Each item is in the log when it is first on the screen; the rounds after that are there at DEBUG only."""
+    caplog.set_level(logging.DEBUG)
+    opened = room()
+    for title in ("a.png", "b.png", "a.png"):
+        opened.play(title)
+        await opened.shows(title)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records if "on screen" in record.getMessage()]
+    assert [(level, "a.png" in words) for level, words in said] == [("INFO", True), ("INFO", False), ("DEBUG", True)]
+
+
 async def test_nothing_said_while_the_player_starts_is_lost(room: Open) -> None:
     """A playlist that comes between the start of the process and its first word is shown."""
     opened = room()
