@@ -293,7 +293,7 @@ class Box:
     async def restart(self, *, orderly: bool = True) -> None:
         """Ends the agent and starts it again; not `orderly`: as if the plug were pulled, a moment after the last command."""
         if not orderly:
-            for newest in (self.link._saver, self.link._volume, self.link._brightness):
+            for newest in (self.link._keeper, self.link._commands.volume, self.link._commands.brightness):
                 await newest.flush()
             await asyncio.sleep(0.1)
             await self.state.read(lambda _database: None)

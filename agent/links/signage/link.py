@@ -17,19 +17,19 @@ from agent.device import Device
 from agent.links.backoff import Backoff
 from agent.links.link import Address, Link, RefusedError, UnavailableError
 from agent.links.signage import messages
+from agent.links.signage.commands import Commands
+from agent.links.signage.keeper import Keeper
 from agent.links.signage.library import Holding, Library
-from agent.links.signage.memory import Memory, SideState
+from agent.links.signage.memory import Memory
 from agent.links.signage.messages import Id, UnknownMessageError
-from agent.links.signage.newest import Newest, Work
 from agent.links.signage.orders import Order, Orders
 from agent.links.signage.outbox import Outbox
-from agent.links.signage.playlists import PlaylistReader, ServerPlaylist, SidePlaylists
+from agent.links.signage.playlists import PlaylistReader, SidePlaylists
 from agent.links.signage.registration import Registration
 from agent.links.signage.reports import Reports
 from agent.links.signage.rest import RestTimers, SignageRest, UnknownDeviceError
-from agent.links.signage.side import Place, Side
+from agent.links.signage.side import Side
 from agent.links.signage.uploads import upload_forever
-from agent.screen.messages import Ticker
 from agent.screen.proxy import Screen
 from agent.stage.playlist import Item
 from agent.stage.playlist_program import PlaylistProgram
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 log = logging.getLogger(__name__)
-
-_MOST_FAULTS = 1_000
-"""A server that invents ever new faults must fill neither the memory nor the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +118,25 @@ class SignageLink(Link):
         }
         self._orders = Orders(timers.fetch_s, timers.retry_s, self._is_incomplete)
         self._memory = Memory(name, device.state)
+        self._keeper = Keeper(name, self._memory, self._sides, place_s=timers.place_s)
+        self._commands = Commands(
+            name,
+            device,
+            self._sides,
+            self._screens,
+            keeper=self._keeper,
+            memory=self._memory,
+            fetch=lambda switch_to: self.fetch(again=True, switch_to=switch_to),
+            hurry=self._hurry_playlist,
+            settled=self._outbox.ready,
+            clean_up=lambda keep: self._spawn(self._clean_up(keep), "cleans up"),
+        )
         self._tasks: asyncio.TaskGroup
         self._access = ""
-        self._found: set[str] = set()
-        """Faults of the server's that the log has named."""
-        self._awaited: Id | None = None
-        """The newest switch, if it is to be carried out after a fetch."""
         self._arrived: set[Id] = set()
         self._taking_in: asyncio.TimerHandle | None = None
-        self._released: set[Id] = set()
-        """Playlists whose files were cleaned up; fetched again only when the server asks for it."""
         self._restored = False
         self._watching: dict[str, Callable[[], None]] = {}
-        self._placed: dict[str, Place | None] = {}
-        self._saver, self._volume, self._brightness = Newest(), Newest(), Newest()
-        self._commanded: set[str] = set()
-        """Sides whose state must survive a power cut."""
-        self._ticker: Ticker | None = None
-        """What this link has put on, to be taken off by it."""
         self._fetch_trouble, self._register_trouble, self._keep_trouble = Trouble(log), Trouble(log), Trouble(log)
 
     # Life
@@ -146,12 +144,12 @@ class SignageLink(Link):
     async def _restore(self) -> None:
         """Takes up where an earlier run left off, from the disk alone; what is there begins to play."""
         await self._rest.open()
-        self._released = await self._memory.released()
+        self._commands.released = await self._memory.released()
         if (overlay := await self._memory.overlay()) is not None:
-            self._show(overlay)
+            self._commands.show(overlay)
         for name, side in self._sides.items():
             kept = await self._memory.side(name)
-            self._placed[name] = kept.place
+            self._keeper.restored(name, kept.place)
             side.restore(kept.chosen, kept.place, paused=kept.paused)
             playlists = await asyncio.to_thread(self._reader.side, await self._memory.bodies(name), kept.current)
             await self._library.look(playlists.playlists)
@@ -172,10 +170,10 @@ class SignageLink(Link):
             "fetches playlists": self._fetch_forever,
             "connects": self.connect_forever,
             "renews tokens": self._rest.keep_fresh,
-            "notices positions": self._save_forever,
-            "saves": self._saver.run,
-            "sets volume": self._volume.run,
-            "sets brightness": self._brightness.run,
+            "notices positions": self._keeper.notice_positions,
+            "saves": self._keeper.run,
+            "sets volume": self._commands.volume.run,
+            "sets brightness": self._commands.brightness.run,
         }
         if self._screenshots_s:
             works["uploads screenshots"] = self._upload_forever
@@ -205,16 +203,13 @@ class SignageLink(Link):
         for name, side in self._sides.items():
             screen = self._screens[name]
             screen.stage.remove(side.program, self._now())
-            if screen.stage.ticker is self._ticker:  # a successor may have put its own there
+            if screen.stage.ticker is self._commands.ticker:  # a successor may have put its own there
                 screen.stage.ticker = None
             screen.refresh()
 
     async def save(self) -> None:
         """Writes to disk what waits for it, and the present position; called when the agent ends."""
-        await self._saver.flush()
-        for name in self._sides:
-            self._commanded.add(name)
-            await self._save_side(name)
+        await self._keeper.save()
 
     def playlists(self) -> list[dict[str, Any]]:
         """Its entries in `status --json`."""
@@ -267,127 +262,24 @@ class SignageLink(Link):
             action = messages.parse(frame)
             if action is not None:
                 log.debug("command link=%s action=%s", self.name, action.action)
-                self._act(action)
+                self._commands.act(action)
         except UnknownMessageError as error:
-            self._find(f"message ignored link={self.name} fault={redact(str(error))}")
+            self._commands.find(f"message ignored link={self.name} fault={redact(str(error))}")
         except Exception:
             log.exception("command failed link=%s", self.name)
 
-    def _find(self, fault: str) -> None:
-        """The server has said something that cannot be carried out: a warning the first time."""
-        known = fault in self._found or len(self._found) >= _MOST_FAULTS
-        log.log(logging.DEBUG if known else logging.WARNING, "%s", fault)
-        if not known:
-            self._found.add(fault)
-
-    def _act(self, action: messages.AnyAction) -> None:
-        now = self._now()
-        match action:
-            case messages.Play():
-                self._each_side(lambda side: side.play(now))
-            case messages.Pause():
-                self._each_side(lambda side: side.pause(now))
-            case messages.Next():
-                self._step(1)
-            case messages.Previous():
-                self._step(-1)
-            case messages.ReloadPlaylist(new_solution_id=switch_to):
-                self._release_no_more(set(self._released))
-                self._awaited = self._awaited if switch_to is None else switch_to
-                self.fetch(again=True, switch_to=switch_to)
-            case messages.SwitchPlaylist(playlist_id=playlist_id):
-                if not self._switch(playlist_id):
-                    self._awaited = playlist_id
-                    self.fetch(again=True, switch_to=playlist_id)
-            case messages.PlayMedia():
-                self._play_media(action)
-            case messages.ShowTextOverlay(text_overlay=overlay):
-                self._show(overlay)
-                self._saver.add("overlay", self._storing(self._memory.keep_overlay, overlay))
-            case messages.HideTextOverlay():
-                self._show(None)
-                self._saver.add("overlay", self._storing(self._memory.keep_overlay, None))
-            case messages.SetBrightness(brightness=percent):
-                self._brightness.add("brightness", self._storing(self._device.brightness.set, percent))
-            case messages.SetVolume(volume=percent):
-                self._volume.add("volume", self._storing(self._device.volume.set, percent))
-            case messages.CleanupOldPlaylists(playlist_ids_to_keep=keep):
-                self._spawn(self._clean_up(set(keep)), "cleans up")
-
-    def _each_side(self, act: Callable[[Side], None]) -> None:
-        for name, side in self._sides.items():
-            act(side)
-            self._screens[name].refresh()
-            self._save_soon(name, durable=True)
-
-    def _step(self, by: int) -> None:
-        def step(side: Side) -> None:
-            if side.program.sequencer is not None:
-                side.program.sequencer.step(by, self._now())
-                side.play(self._now())
-
-        self._each_side(step)
-
-    def _switch(self, playlist_id: Id, *, media_id: Id | None = None, index: int | None = None) -> bool:
-        """Switches each side that lists the id; False: none does."""
-        found = False
-        for name, side in self._sides.items():
-            if playlist_id in side.known:
-                self._awaited = None
-                self._release_no_more({playlist_id})
-                if side.switch(playlist_id, self._now(), media_id=media_id, index=index):
-                    self._library.hurry(playlist_id)
-                    self._fetch_files(again=False)
-                else:
-                    self._outbox.ready()
-                self._screens[name].refresh()
-                self._save_soon(name, durable=True)
-                found = True
-        return found
-
-    def _play_media(self, action: messages.PlayMedia) -> None:
-        found = False
-        for name, side in self._sides.items():
-            playing = side.playing.playlist_id if side.playing is not None else None
-            if action.playlist_id is not None and action.playlist_id != playing:
-                playlist = side.known.get(action.playlist_id)
-                if playlist is not None and _has(playlist, action):
-                    found |= self._switch(action.playlist_id, media_id=action.media_id, index=action.media_index)
-            elif side.program.sequencer is not None and side.program.sequencer.jump(
-                self._now(), media_id=action.media_id, index=action.media_index
-            ):
-                found = True
-                side.play(self._now())
-                self._screens[name].refresh()
-                self._save_soon(name, durable=True)
-        if not found:
-            self._find(
-                f"no such item on disk, nothing changed link={self.name} media_id={action.media_id} "
-                f"media_index={action.media_index} playlist={action.playlist_id}"
-            )
-
-    def _show(self, overlay: messages.TextOverlay | None) -> None:
-        self._ticker = None if overlay is None else overlay.ticker()
-        for screen in self._screens.values():
-            screen.stage.ticker = self._ticker
-            screen.refresh()
-
-    def _release_no_more(self, playlist_ids: set[Id]) -> None:
-        """The server asks for these again: they are fetched, now and after a restart."""
-        if playlist_ids & self._released:
-            self._released -= playlist_ids
-            self._keep_released()
-
-    def _keep_released(self) -> None:
-        self._saver.add("released", self._storing(self._memory.keep_released, set(self._released)))
+    def _hurry_playlist(self, playlist_id: Id) -> None:
+        """It is switched to and not complete; perhaps it was released until now."""
+        self._library.hurry(playlist_id)
+        known = {name: SidePlaylists(tuple(side.known.values())) for name, side in self._sides.items()}
+        self._set_library(known, {i for side in self._sides.values() for i in side.urgent}, again=False)
 
     async def _clean_up(self, keep: set[Id]) -> None:
         keep = keep | {side.playing.playlist_id for side in self._sides.values() if side.playing is not None}
         for side in self._sides.values():
             keep |= side.urgent
         released = self._library.holdings.keys() - keep
-        self._released |= released  # before anything is awaited: a switch meanwhile takes its playlist out again
-        self._keep_released()
+        self._commands.release(released)  # before anything is awaited: a switch meanwhile takes its playlist out again
         deleted = await self._library.forget(released)
         self._outbox.forget(set(self._library.holdings))
         log.info("old playlists cleaned up link=%s playlists=%d files=%d", self.name, len(released), deleted)
@@ -432,17 +324,17 @@ class SignageLink(Link):
         log.info("playlists fetched link=%s playlists=%d", self.name, sum(len(side.playlists) for side in fetched.values()))
         now = self._now()
         urgent_before = {i for side in self._sides.values() for i in side.urgent}
-        switch_to = order.switch_to if order.switch_to == self._awaited else None  # a newer switch wins
+        switch_to = order.switch_to if order.switch_to == self._commands.awaited else None  # a newer switch wins
         self._set_library(fetched, urgent_before | ({switch_to} if switch_to is not None else set()), again=order.again)
         for name, playlists in fetched.items():
             self._sides[name].update(playlists, now)
             self._screens[name].refresh()
-        if switch_to is not None and not self._switch(switch_to):
-            self._awaited = None
-            self._find(f"the server has no such playlist, nothing changed link={self.name} playlist={switch_to}")
+        if switch_to is not None and not self._commands.switch(switch_to):
+            self._commands.awaited = None
+            self._commands.find(f"the server has no such playlist, nothing changed link={self.name} playlist={switch_to}")
         for name in self._sides:
-            self._save_soon(name)
-        self._saver.add("playlists", functools.partial(self._keep, fetched))
+            self._keeper.side(name)
+        self._keeper.add("playlists", self._keep, fetched)
 
     async def _keep(self, fetched: Mapping[str, SidePlaylists]) -> None:
         """For a start without the server. A disk that takes nothing costs no more than that."""
@@ -463,13 +355,9 @@ class SignageLink(Link):
         except Exception:
             log.exception("registration broke off link=%s", self.name)
 
-    def _fetch_files(self, *, again: bool) -> None:
-        """What is known now is fetched, for instance after a playlist is no longer released."""
-        known = {name: SidePlaylists(tuple(side.known.values())) for name, side in self._sides.items()}
-        self._set_library(known, {i for side in self._sides.values() for i in side.urgent}, again=again)
-
     def _set_library(self, sides: Mapping[str, SidePlaylists], urgent: set[Id], *, again: bool) -> None:
-        playlists = {p.playlist_id: p for side in sides.values() for p in side.playlists if p.playlist_id not in self._released}
+        released = self._commands.released
+        playlists = {p.playlist_id: p for side in sides.values() for p in side.playlists if p.playlist_id not in released}
         self._outbox.forget(set(playlists))
         for side in self._sides.values():
             if side.playing is not None:
@@ -545,46 +433,10 @@ class SignageLink(Link):
             is_connected=lambda: self.state == "connected",
         )
 
-    # State on disk
-
     def _on_screen(self, name: str) -> None:
-        """What is on has changed, perhaps: a new item is written to disk at once."""
-        place, before = self._sides[name].place(self._now()), self._placed.get(name)
-        if place is not None and (before is None or place.playlist_id != before.playlist_id or place.media_id != before.media_id):
-            self._save_soon(name)
+        self._keeper.moved(name)
         if self._registration.has_news():
             self.fetch(again=False)
-
-    async def _save_forever(self) -> None:
-        """Writes positions within an item to disk, rarely, and only where they would be missed."""
-        while True:
-            await asyncio.sleep(self._timers.place_s)
-            for name, side in self._sides.items():
-                place, before = side.place(self._now()), self._placed.get(name)
-                if place and before and abs(place.position_s - before.position_s) >= self._timers.place_s / 2:
-                    self._save_soon(name)
-
-    def _save_soon(self, name: str, *, durable: bool = False) -> None:
-        self._placed[name] = self._sides[name].place(self._now())
-        if durable:
-            self._commanded.add(name)
-        self._saver.add(f"side {name}", self._storing(self._save_side, name))
-
-    async def _save_side(self, name: str) -> None:
-        side = self._sides[name]
-        state = SideState(side.chosen, side.server_current, side.paused, side.place(self._now()))
-        durable = name in self._commanded
-        self._commanded.discard(name)
-        await self._memory.keep_side(name, state, durable=durable)
-
-    def _storing(self, store: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> Work:
-        async def work() -> None:
-            try:
-                await store(*arguments)
-            except StateError as error:
-                log.error("%s link=%s", error, self.name)  # noqa: TRY400 - no traceback for a full disk
-
-        return work
 
     def _spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         """A small job beside the others, whose trouble stays its own."""
@@ -603,9 +455,3 @@ class SignageLink(Link):
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _has(playlist: ServerPlaylist, action: messages.PlayMedia) -> bool:
-    if action.media_id is not None:
-        return any(str(media.item.media_id) == str(action.media_id) for media in playlist.media)
-    return action.media_index is not None and 0 <= action.media_index < len(playlist.media)

@@ -124,7 +124,7 @@ async def test_a_switch_while_files_are_being_deleted(
         go_on.set()
         await box.shows("d.png")
         assert all(Path(shot.path).exists() for shot in box.screen.history)
-        assert box.link._released == set()
+        assert box.link._commands.released == set()
         await box.restart()
         await box.shows("d.png")
         await box.ready(101, 102)
