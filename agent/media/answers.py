@@ -25,13 +25,15 @@ Note = dict[str, Any]
 def range_headers(want: Want, note: Note, offset: int) -> dict[str, str]:
     """The headers that ask for what follows the `offset` bytes at hand; none if those cannot be trusted to belong to it.
 
-    Without a checksum only a validator ties the two halves together, and only if no power cut may have come between.
+    Without a checksum a validator, or an identity and a size, tie the two halves together, and only if no power cut may have
+    come between.
     """
     size = want.expected_bytes
     if not offset or (size and offset > size):
         return {}
-    validator = note.get("validator") if note.get("url") == _url_mark(want.url) else None
-    if digest_of(want) is None and (validator is None or note.get("boot") != _boot_id()):
+    validator = note.get("validator") if note.get("url") == _mark(want) else None
+    tied = validator is not None or (want.identity and size)
+    if digest_of(want) is None and (not tied or note.get("boot") != _boot_id()):
         return {}
     headers = {"Range": f"bytes={offset}-"}
     if validator is not None:
@@ -65,6 +67,8 @@ def judge(response: aiohttp.ClientResponse, want: Want, note: Note, offset: int)
     if digest_of(want) is None:
         if response.content_type == "text/html":
             raise FetchError("http", f"HTTP: a web page came instead of the file ({where})")
+        if want.expect == "media" and _is_words(response.content_type):
+            raise FetchError("http", f"HTTP: {response.content_type[:40]} came instead of a media file ({where})")
         chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
         if total is None and expected is None and not chunked:
             raise FetchError("size", f"size: the server gave no checksum, no size and no length ({where})", temporary=False)
@@ -73,14 +77,14 @@ def judge(response: aiohttp.ClientResponse, want: Want, note: Note, offset: int)
 
 def can_resume(response: aiohttp.ClientResponse, want: Want) -> bool:
     """Whether the download could be continued later."""
-    known = digest_of(want) is not None or _validator(response) is not None
+    known = digest_of(want) is not None or _validator(response) is not None or bool(want.identity and want.expected_bytes)
     return known and response.headers.get("Accept-Ranges", "").lower() == "bytes"
 
 
 def new_note(response: aiohttp.ClientResponse, want: Want) -> bytes:
     """What to keep beside a part."""
     note = {
-        "url": _url_mark(want.url),
+        "url": _mark(want),
         "etag": response.headers.get("ETag"),
         "validator": _validator(response),
         "boot": _boot_id(),
@@ -100,7 +104,7 @@ def read_note(text: bytes) -> Note:
 def _partial(response: aiohttp.ClientResponse, want: Want, note: Note, offset: int) -> int | None:
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
     etag, former = response.headers.get("ETag"), note.get("etag")
-    same = etag is None or former is None or etag == former or note.get("url") != _url_mark(want.url)
+    same = etag is None or former is None or etag == former or note.get("url") != _mark(want)
     if not match or int(match[1]) != offset or not same:
         raise MismatchError("size", f"size: the server sent another part than asked for ({plain_url(want.url)})")
     return None if match[3] == "*" else int(match[3])
@@ -127,10 +131,15 @@ def _validator(response: aiohttp.ClientResponse) -> str | None:
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _url_mark(url: str) -> str:
-    """Tells addresses apart without the query, which may hold a signature that changes."""
-    parts = urlsplit(url)
-    return hashlib.sha256(f"{parts.scheme}://{parts.netloc}{parts.path}".encode(errors="surrogatepass")).hexdigest()
+def _is_words(content_type: str) -> bool:
+    return content_type.startswith("text/") or content_type.endswith(("json", "xml"))
+
+
+def _mark(want: Want) -> str:
+    """Tells sources apart; addresses without the query, which may hold a signature that changes."""
+    parts = urlsplit(want.url)
+    source = want.identity or f"{parts.scheme}://{parts.netloc}{parts.path}"
+    return hashlib.sha256(source.encode(errors="surrogatepass")).hexdigest()
 
 
 @functools.cache

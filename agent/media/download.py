@@ -16,6 +16,7 @@ from agent.media.answers import Note, can_resume, judge, new_note, range_headers
 from agent.media.files import remove_part
 from agent.media.gate import Gate, Ticket
 from agent.media.ledger import Claim
+from agent.media.pace import Pace
 from agent.media.wants import FetchError, MismatchError, Timers, Want, digest_of, plain_url
 from agent.media.writer import BATCH_BYTES, Hashed, Writer
 
@@ -137,7 +138,7 @@ class Download:
         batch: list[bytes] = []
         size = 0
         limit = self.want.expected_bytes
-        pace = _Pace(self._around.timers)
+        pace = Pace(self._around.timers)
         known = total or limit
         claim_at = self.received_bytes + (_CLAIM_BYTES if known else 0)
 
@@ -191,33 +192,3 @@ class Download:
 
 class _GiveWayError(Exception):
     """Somebody more urgent needs the slot."""
-
-
-class _Pace:
-    """Notices a connection that is alive but leads nowhere."""
-
-    def __init__(self, timers: Timers) -> None:
-        self._timers = timers
-        self._since = self._batch_since = time.monotonic()
-        self._bytes = 0
-
-    def received(self, size: int, now: float) -> None:
-        """Counts bytes. Raises FetchError if a window's mean was too low."""
-        self._bytes += size
-        window = self._timers.slow_window_s
-        if now - self._since < window:
-            return
-        speed = self._bytes / (now - self._since)
-        if speed < self._timers.slow_bytes_s:
-            raise FetchError("network", f"network: too slow, {speed:.0f} bytes/s over {window:g} s")
-        self._since, self._bytes = now, 0
-
-    def batch_is_old(self, now: float) -> bool:
-        """On a slow line a batch is written each second."""
-        return now - self._batch_since >= 1.0
-
-    def written(self, before: float) -> None:
-        """Takes out the time spent since `before`: the disk's, not the line's."""
-        now = time.monotonic()
-        self._since += now - before
-        self._batch_since = now

@@ -36,13 +36,13 @@ async def load(state: State) -> tuple[list[Entry], dict[str, str]]:
 
 
 async def save(state: State, entry: Entry, source: Want | None = None) -> None:
-    """Records a verified file, durably, and the address it has no other name for. Raises StateError."""
+    """Records a verified file, durably, and the source it has no other name for. Raises StateError."""
     row = (entry.digest, entry.stamp.size_bytes, entry.stamp.mtime_ns, entry.verified_at, entry.used_at, entry.name)
 
     def change(database: sqlite3.Connection) -> None:
         database.execute("INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?)", row)
         if source is not None:
-            database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source.url, source.size_bytes, entry.digest))
+            database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source.source, source.size_bytes, entry.digest))
 
     await state.write(change)
 

@@ -43,7 +43,7 @@ class Ledger:
 
     entries: dict[str, Entry] = field(default_factory=dict)  # by digest
     unverified: dict[str, int] = field(default_factory=dict)  # complete files nobody vouches for yet: digest → size
-    sources: dict[str, str] = field(default_factory=dict)  # address without a checksum → digest
+    sources: dict[str, str] = field(default_factory=dict)  # source of a file without a checksum → digest
     parts: dict[str, int] = field(default_factory=dict)  # unfinished downloads that do not run: name → size
     claims: dict[str, Claim] = field(default_factory=dict)  # running downloads, by the name of their part
     derived_bytes: int = 0
@@ -64,7 +64,7 @@ class Ledger:
 
     def digest(self, want: Want) -> str | None:
         """The digest of `want` as far as it is known."""
-        return digest_of(want) or self.sources.get(want.url)
+        return digest_of(want) or self.sources.get(want.source)
 
     def lookup(self, want: Want) -> Entry | None:
         """The verified file for `want`, whatever its size."""

@@ -112,7 +112,7 @@ class Shelf:
             self.ledger.unverified.pop(digest, None)
             self.ledger.entries[digest] = entry
             if source is not None:
-                self.ledger.sources[source.url] = digest
+                self.ledger.sources[source.source] = digest
             await self._record(entry, source)
             return entry
 

@@ -70,11 +70,13 @@ class Transport:
             own = await _authorization(want, refused) if at_home else {}
             if any(name.lower() == "authorization" for name in own):
                 url = url.with_user(None)
+            dialled, host = _dialled(url, want.connect_to)
             response = await self._session.get(
-                url,
-                headers={**own, **headers},
+                dialled,
+                headers={**own, **headers, **host},
                 allow_redirects=False,
                 ssl=want.tls if want.tls is not None else True,
+                server_hostname=url.host if host and url.scheme == "https" else None,
             )
             if response.status == http.HTTPStatus.UNAUTHORIZED and at_home and refused is None:
                 refused = own
@@ -106,6 +108,15 @@ def _address(text: str) -> URL:
     except ValueError:  # yarl's word for whatever it cannot read
         pass
     raise FetchError("address", f"address is not one of http or https: {plain_url(text)}", temporary=False)
+
+
+def _dialled(url: URL, connect_to: str) -> tuple[URL, dict[str, str]]:
+    """What to connect to, and the Host header that goes with it; the certificate must be that of `url` all the same."""
+    if not connect_to:
+        return url, {}
+    other = URL(f"{url.scheme}://{connect_to}")
+    host = url.authority.rpartition("@")[2] if not url.is_default_port() else (url.raw_host or "")
+    return url.with_host(other.host or "").with_port(other.port), {"Host": host}
 
 
 def _redirected(url: URL, place: str) -> URL:

@@ -51,6 +51,10 @@ class Want:
     `checksum` is empty, an MD5 (32 hex digits) or a SHA-256 (64), in any case. A size of None, 0 or less is unknown. `headers`
     gives what goes to `trusted_origin` ("scheme://host[:port]") and nowhere else; after a 401 it is asked once more, for others.
     `tls` is for servers with a certificate authority of their own.
+
+    A file without a checksum is known by its address, or by its `identity` where the address changes while the file does not
+    (signed addresses). `connect_to` ("host:port") is dialled instead of the address's host, which is still what is asked for.
+    Of `expect="media"` no text or JSON is taken, which is how servers word their errors.
     """
 
     url: str
@@ -60,11 +64,19 @@ class Want:
     headers: Headers | None = None
     trusted_origin: str | None = None
     tls: ssl.SSLContext | None = None
+    identity: str = ""
+    connect_to: str = ""
+    expect: Literal["", "media"] = ""
 
     @property
     def expected_bytes(self) -> int | None:
         """The size, if it is known."""
         return self.size_bytes if self.size_bytes is not None and self.size_bytes > 0 else None
+
+    @property
+    def source(self) -> str:
+        """What a file without a checksum is known by."""
+        return self.identity or self.url
 
 
 @dataclass(frozen=True)
@@ -108,15 +120,15 @@ def digest_of(want: Want) -> str | None:
 
 
 def key_of(want: Want) -> str:
-    """What makes two wants the same file: the digest, else the address. Raises FetchError as `digest_of`."""
-    return digest_of(want) or f"url:{want.url}"
+    """What makes two wants the same file: the digest, else the source. Raises FetchError as `digest_of`."""
+    return digest_of(want) or f"url:{want.source}"
 
 
 def part_name(want: Want) -> str:
     """The name of the file an unfinished download of `want` is kept in. Raises FetchError as `digest_of`."""
     digest = digest_of(want)
     if digest is None:
-        address = hashlib.sha256(f"{want.expected_bytes} {want.url}".encode(errors="surrogatepass")).hexdigest()
+        address = hashlib.sha256(f"{want.expected_bytes} {want.source}".encode(errors="surrogatepass")).hexdigest()
         return f"url-{address}.part"
     return f"{digest.replace(':', '-')}.part"
 

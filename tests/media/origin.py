@@ -101,12 +101,13 @@ class Origin:
             file = self.files.get(request.path)
             if file is None:
                 return web.Response(status=404)
-            return await _send(request, file)
+            return await send(request, file)
         finally:
             self.busy -= 1
 
 
-async def _send(request: web.Request, file: File) -> web.StreamResponse:
+async def send(request: web.Request, file: File) -> web.StreamResponse:
+    """Answers with the file as it is told to."""
     if file.statuses:
         return web.Response(status=file.statuses.pop(0))
     start = _start(request, file)

@@ -12,11 +12,11 @@ import pytest
 from aiohttp import web
 
 from agent.media import FetchError, MediaStore, Want
-from agent.media.answers import _url_mark
+from agent.media.answers import _mark
 from agent.media.files import part_note
 from agent.media.wants import part_name
 from tests.media.conftest import MakeStore
-from tests.media.origin import Origin, md5, random_bytes, sha256
+from tests.media.origin import Origin, md5, random_bytes, send, sha256
 
 BODY = random_bytes(1_500_000)
 
@@ -32,7 +32,7 @@ def leave_part(store: MediaStore, wanted: Want, body: bytes, note: dict[str, obj
     part = store.directory / part_name(wanted)
     part.write_bytes(body)
     if note is not None:
-        part_note(part).write_text(json.dumps({"url": _url_mark(wanted.url), **note}))
+        part_note(part).write_text(json.dumps({"url": _mark(wanted), **note}))
     return part
 
 
@@ -372,3 +372,66 @@ async def test_more_than_4_gib_is_a_number(store: MediaStore, origin: Origin) ->
     fetching.cancel()
     await asyncio.wait([fetching])
     assert store.used_bytes() < size
+
+
+class TestSignedAddresses:
+    """A file whose address changes while the file does not (conversion contract, section 3)."""
+
+    @staticmethod
+    def want(origin: Origin, path: str, **options: object) -> Want:
+        """The same file under any address."""
+        values = {"identity": "job 7", "expect": "media", **options}
+        return Want(f"{origin.url}{path}", "film", len(BODY), **values)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("etag", ['"1"', None])
+    async def test_a_new_address_resumes(self, store: MediaStore, origin: Origin, etag: str | None) -> None:
+        """An address that expires half-way costs nothing that is here already, with or without a validator."""
+        old = origin.put("/old", BODY, etag=etag, cuts=[600_000])
+        origin.put("/new", BODY, etag=etag)
+
+        async def expired(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=403, text="<Error>expired</Error>", content_type="application/xml")
+
+        async def first(request: web.Request) -> web.StreamResponse:
+            origin.handlers["/old"] = expired
+            return await send(request, old)
+
+        origin.handlers["/old"] = first
+        with pytest.raises(FetchError) as error:
+            await store.fetch(self.want(origin, "/old?sig=1"))
+        assert (error.value.cause, error.value.status) == ("http", 403)
+        path = await store.fetch(self.want(origin, "/new?sig=2"))
+        assert path.read_bytes() == BODY
+        assert origin.seen("Range")[-1] == "bytes=600000-"
+        assert all(method == "GET" for method in [request.method for request in origin.requests])
+
+    async def test_a_server_that_ignores_ranges_starts_over(self, store: MediaStore, origin: Origin) -> None:
+        """A 200 in answer to a range replaces what was here; nothing is put together of two halves."""
+        file = origin.put("/a", BODY, cuts=[600_000])
+
+        async def whole(request: web.Request) -> web.StreamResponse:
+            file.ranges = "Range" not in request.headers
+            return await send(request, file)
+
+        origin.handlers["/a"] = whole
+        assert (await store.fetch(self.want(origin, "/a"))).read_bytes() == BODY
+        assert origin.seen("Range") == [None, "bytes=600000-"]
+
+    async def test_a_range_that_is_refused_starts_over(self, store: MediaStore, origin: Origin) -> None:
+        """After a 416 the file is fetched from its first byte."""
+        file = origin.put("/a", BODY, cuts=[600_000])
+
+        async def picky(request: web.Request) -> web.StreamResponse:
+            return web.Response(status=416) if "Range" in request.headers else await send(request, file)
+
+        origin.handlers["/a"] = picky
+        assert (await store.fetch(self.want(origin, "/a"))).read_bytes() == BODY
+        assert origin.seen("Range") == [None, "bytes=600000-", None]
+
+    async def test_it_is_found_whatever_its_address(self, store: MediaStore, origin: Origin) -> None:
+        """The file that is here is not fetched again because its address has another signature."""
+        origin.put("/a", BODY)
+        path = await store.fetch(self.want(origin, "/a?sig=1"))
+        assert await store.find(self.want(origin, "/elsewhere?sig=2")) == path
+        assert await store.fetch(self.want(origin, "/gone")) == path
+        assert await store.find(self.want(origin, "/a?sig=1", identity="job 8")) is None

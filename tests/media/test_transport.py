@@ -221,3 +221,30 @@ def test_importing_the_store_does_not_load_aiohttp() -> None:
     """The daemon starts without it; the first download loads it."""
     code = "import sys, agent.media; sys.exit('aiohttp' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_another_address_is_dialled(store: MediaStore, origin: Origin) -> None:
+    """A host that only the server's own network knows is asked for all the same, at the address that is reachable."""
+    origin.put("/a", BODY)
+    signed = Want("http://minio.internal:9000/a?sig=1", "a", len(BODY), connect_to=f"127.0.0.1:{origin.port}")
+    path = await store.fetch(signed)
+    assert path.read_bytes() == BODY
+    assert origin.seen("Host") == ["minio.internal:9000"]
+    assert origin.requests[0].query_string == "sig=1"
+
+
+async def test_another_address_is_dialled_for_redirects_too(store: MediaStore, origin: Origin) -> None:
+    """Where the hidden host leads on to itself, the way goes on through the same door; a default port is not spelt out."""
+    origin.put("/b", BODY)
+    redirect(origin, "/a", "/b")
+    await store.fetch(Want("http://minio.internal/a", "a", len(BODY), connect_to=f"127.0.0.1:{origin.port}"))
+    assert origin.seen("Host") == ["minio.internal", "minio.internal"]
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/json", "application/problem+json", "text/xml"])
+async def test_words_are_no_media(store: MediaStore, origin: Origin, content_type: str) -> None:
+    """A server's error page with status 200 is not taken for the file."""
+    origin.put("/a", BODY, headers={"Content-Type": content_type})
+    with pytest.raises(FetchError, match="came instead of") as error:
+        await store.fetch(Want(origin.url + "/a", "a", len(BODY), expect="media"))
+    assert error.value.cause == "http"
