@@ -102,11 +102,18 @@ def _play(parsed: argparse.Namespace) -> int:
     return _talk(parsed, lambda client: play(client, parsed.file, parsed.screen))
 
 
+def _update(parsed: argparse.Namespace) -> int:
+    from agent.control.commands import update
+
+    return _talk(parsed, lambda client: update(client, parsed.source))
+
+
 def _logs(parsed: argparse.Namespace) -> int:
     journalctl = shutil.which("journalctl")
     if journalctl is None or not Path("/run/systemd/journal").exists():
         return _fail("there is no journal here; without systemd the agent logs to the terminal or service that started it")
-    command = [journalctl, "--unit=signage-agent", "--output=short-iso", "--no-hostname"]
+    units = [f"--unit=signage-agent{part}" for part in ("", "-update", "-guard")]
+    command = [journalctl, *units, "--output=short-iso", "--no-hostname"]
     command += [f"--lines={parsed.lines}"] if parsed.lines else ["--lines=200"] if not parsed.since else []
     command += [f"--since={parsed.since}"] if parsed.since else []
     command += ["--follow"] if parsed.follow else ["--pager-end"] if sys.stdout.isatty() else ["--no-pager"]
@@ -194,15 +201,16 @@ def _parser() -> argparse.ArgumentParser:
     status = add("status", _status, "show what the running agent does")
     screenshot = add("screenshot", _screenshot, "save what is on the screen")
     play = add("play", _play, "play a file over the running playlist")
+    update = add("update", _update, "install a new version and restart into it")
     doctor = add("doctor", _doctor, "look for what the box lacks, and say what to do about it")
     logs = add("logs", _logs, "show the agent's log")
     add("version", _version, "print the version")
 
-    for sub in (run, check, status, screenshot, play, doctor):
+    for sub in (run, check, status, screenshot, play, update, doctor):
         add_config(sub)
     for sub in (run, check):
         add_settings(sub)
-    for sub in (status, screenshot, play, doctor):
+    for sub in (status, screenshot, play, update, doctor):
         add_socket(sub)
     for sub in (status, screenshot, play):
         add_screen(sub)
@@ -210,6 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="go on showing it until interrupted")
     screenshot.add_argument("file", metavar="FILE", help="where to write it; - for standard output")
     play.add_argument("file", metavar="FILE", help="a video or an image")
+    help_text = "a bundle, its URL, or - for standard input; without it the newest of the configured source"
+    update.add_argument("source", nargs="?", metavar="FILE|URL", help=help_text)
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
     logs.add_argument("-n", "--lines", type=int, metavar="N", help="how many lines (default: 200)")
     logs.add_argument("--since", metavar="TIME", help="from this time on, such as 10:00, yesterday, '-2 h'")

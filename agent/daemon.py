@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,10 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _names(links: Sequence[LinkSettings]) -> tuple[str, ...]:
+    return tuple(link.name for link in links)
 
 
 def _is_of_today(stamp: Path) -> bool:
@@ -182,6 +186,7 @@ class Daemon:
                 await self._start(state, tasks)
                 await self._present()
                 self._notifier.ready()
+                self.device.updates.ready()
                 self._tell()
                 log.info("ready warm_s=%.2f", time.monotonic() - self.started_at)
                 await asyncio.get_running_loop().create_future()
@@ -227,6 +232,7 @@ class Daemon:
             for name, screen in settings.screens.items()
         }
         for name, screen in screens.items():
+            screen.stage.order = _names(settings.links)
             screen.on_change(self._changed)
             tasks.create_task(screen.run(), name=f"screen {name}")
         await asyncio.to_thread(_load, {link.kind for link in settings.links})
@@ -235,6 +241,7 @@ class Daemon:
         from agent.hardware.health import Health  # noqa: PLC0415
 
         self.device = await assemble(settings, state, screens, displays, self._stuck)
+        self.device.updates.bind(lambda: self.links, self._ending.set)
         for link_settings in settings.links:
             self._start_link(link_settings)
         self.health = Health(state, sysfs=settings.hardware.sysfs)
@@ -246,6 +253,7 @@ class Daemon:
             self.device.name,
             self.device.voice,
             self.device.camera,
+            self.device.updates,
             self.health,
         ):
             part.on_change(self._changed)
@@ -254,6 +262,7 @@ class Daemon:
             ("brightness", self.device.brightness.run()),
             ("voice", self.device.voice.run()),
             ("camera", self.device.camera.run()),
+            ("updates", self.device.updates.run()),
             ("media store", self.device.media.run()),
             ("health", self.health.run()),
             ("clips", self._clips.run()),
@@ -299,6 +308,8 @@ class Daemon:
 
     async def _restart_links(self, before: Sequence[LinkSettings], after: Sequence[LinkSettings]) -> None:
         """Ends the links whose settings are gone or changed, starts the new and changed ones; the others never notice."""
+        for screen in self.device.screens.values():
+            screen.stage.order = _names(after)
         ended = [link for link in self.links if not any(link.name == kept.name for kept in after if kept in before)]
         left: dict[str, Link] = {}
         for link in ended:
@@ -315,6 +326,8 @@ class Daemon:
                 self._start_link(link_settings, left.pop(link_settings.name, None))
         for link in left.values():
             link.leave()
+        for screen in self.device.screens.values():
+            screen.refresh()
         self._changed()
 
     async def _guard(self, link: Link, link_settings: LinkSettings) -> None:
@@ -434,6 +447,18 @@ class Daemon:
     async def play(self, screen: str | None, name: str, stream: Any) -> None:
         """See `Controlled`."""
         await self._clips.play(screen, name, stream)
+
+    def update(
+        self, source: AsyncIterator[bytes] | str | None, *, size: int | None, by_hand: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """See `Controlled`."""
+        from agent.control.updating import update  # noqa: PLC0415 - next to nobody asks for it
+
+        return update(self.device.updates, source, size=size, by_hand=by_hand)
+
+    def look(self) -> None:
+        """See `Controlled`."""
+        self.device.updates.look()
 
     def on_change(self, callback: Callable[[], None]) -> object:
         """See `Controlled`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from agent.media.store import MediaStore
 from agent.screen.proxy import Screen
 from agent.settings import Settings
 from agent.system.state import State
+from agent.update.probation import ScreenNow
+from agent.update.release import Release
+from agent.update.updates import Updates
 from agent.voice.proxy import VoiceProxy, pcm_name
 
 
@@ -35,6 +39,7 @@ class Device:
     reboot: Reboot
     voice: VoiceProxy
     camera: CameraProxy
+    updates: Updates
     sysfs: Path
     """Root of sysfs."""
     screens: Mapping[str, Screen]
@@ -84,6 +89,20 @@ async def assemble(
             screen.stage.sound_released = released
             screen.refresh()
 
+    def look_at_screens() -> dict[str, ScreenNow]:
+        now = asyncio.get_running_loop().time()
+        found = {}
+        for name, screen in screens.items():
+            playing = screen.stage.status(now).playing
+            found[name] = ScreenNow(
+                usable=displays.usable(settings.screens[name].output)[0],
+                up=screen.up,
+                shows=screen.showing,
+                plays_list=playing.playlist_id is not None and playing.state != "idle",
+                cause=screen.cause,
+            )
+        return found
+
     identity = await identify(state, serial=settings.device.serial, sysfs=settings.hardware.sysfs)
     device = Device(
         identity=identity,
@@ -115,6 +134,14 @@ async def assemble(
             on_stuck=on_stuck,
         ),
         camera=CameraProxy(settings.camera, on_stuck=on_stuck),
+        updates=await Updates.load(
+            settings.update,
+            state,
+            state_dir=settings.device.state_dir,
+            serial=identity.serial,
+            screens=look_at_screens,
+            release=await asyncio.to_thread(Release.own),
+        ),
         sysfs=settings.hardware.sysfs,
         screens=screens,
         image_s=settings.playback.image_s,

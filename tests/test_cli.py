@@ -92,7 +92,7 @@ async def test_version_and_help() -> None:
     version, option, overview = await run("version"), await run("--version"), await run("--help")
     assert time.monotonic() - begun < 3
     assert version.out == option.out == f"signage-agent {__version__}\n"
-    for command in ("run", "check", "status", "screenshot", "doctor", "logs", "play", "version"):
+    for command in ("run", "check", "status", "screenshot", "doctor", "logs", "play", "update", "version"):
         assert re.search(rf"^    {command}\s", overview.out, re.MULTILINE)
     code = "import sys, agent.cli\nagent.cli.main(['version'])\nprint(*sys.modules)"
     assert not {"pydantic", "aiohttp", "asyncio", "http.client", "json"} & await imported(code)
@@ -279,6 +279,48 @@ async def test_play(socket_path: Path, stand_in: StandIn, tmp_path: Path) -> Non
     assert stand_in.played == [("front", "Grüße an alle.mp4", b"film" * 200_000), (None, "stdin", b"piped")]
     missing = await run("play", tmp_path / "none.mp4", "--socket", socket_path)
     assert (missing.code, missing.err) == (1, f"signage-agent: {tmp_path}/none.mp4 cannot be read: No such file or directory\n")
+
+
+async def test_update(socket_path: Path, stand_in: StandIn, tmp_path: Path) -> None:
+    """From a file, standard input, a URL or the configured source: what happens in plain lines, then what to look at."""
+    bundle = tmp_path / "next.bundle"
+    bundle.write_bytes(b"b" * 500_000)
+    for source in ([bundle], ["-"], ["https://host/next.bundle"], []):
+        result = await run("update", *source, "--socket", socket_path, stdin=b"piped")
+        assert result.code == 0
+        assert result.err.splitlines() == ["receiving the update", "installing the update; this takes a minute or two"]
+        assert "version 1.2.3 is installed" in result.out
+        assert "signage-agent status" in result.out
+    assert [taken for taken, _, _ in stand_in.updates] == [b"b" * 500_000, b"piped", "https://host/next.bundle", None]
+
+
+async def test_update_refused(socket_path: Path, tmp_path: Path) -> None:
+    """1 and the agent's sentence, whenever it comes; 3 without an agent; a file that is not there needs none."""
+    result = await run("update", "http://host/refused", "--socket", socket_path)
+    assert (result.code, result.err.splitlines()[-1]) == (1, "signage-agent: there is no room")
+    result = await run("update", "-", "--socket", socket_path, stdin=b"no")
+    assert (result.code, result.err) == (1, "signage-agent: the signature is wrong\n")
+    result = await run("update", tmp_path / "none", "--socket", socket_path)
+    assert result.code == 1
+    assert "No such file" in result.err
+    result = await run("update", "--socket", tmp_path / "no.sock")
+    assert result.code == 3
+
+
+async def test_update_on_a_terminal(socket_path: Path) -> None:
+    """One line that is drawn anew, with a bar while there is something to count."""
+    primary, secondary = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "agent", "update", "http://host/a", "--socket", socket_path,
+        stdout=asyncio.subprocess.PIPE, stderr=secondary, env=_environ(),
+    )  # fmt: skip
+    os.close(secondary)
+    await asyncio.wait_for(process.communicate(), 20)
+    drawn = os.read(primary, 65536).decode()
+    os.close(primary)
+    assert process.returncode == 0
+    assert "\rreceiving the update  ███████████████░░░░░░░░░░░░░░░  50 % of 10 B" in drawn
+    assert drawn.count("\n") == 1
 
 
 async def test_output_into_a_closed_pipe(socket_path: Path, stand_in: StandIn) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -11,8 +12,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from agent import __version__
+from agent.control.client import ControlClient, RefusedError
 from agent.daemon import Daemon
 from agent.settings import Settings
 from tests.agent_process import AgentProcess
@@ -361,3 +365,18 @@ async def test_a_restart_that_cannot_be_asked_for(tmp_path: Path) -> None:
         script.chmod(0o755)
         daemon.settings.hardware.reboot_command[:] = [str(script)]
         daemon._stuck()
+
+
+async def test_a_checkout_is_not_updated(unit: Callable[..., Unit]) -> None:
+    """An update is refused in a sentence, the installer's nudge is taken, and the agent goes on."""
+    box = unit()
+    await box.ready()
+    client = ControlClient(box.socket)
+    with pytest.raises(RefusedError, match="scripts/install"):
+        await asyncio.to_thread(lambda: list(client.update(io.BytesIO(b"x" * 1000), "next.bundle", 1000)))
+    status = await box.status()
+    assert status["update"] == {"version": __version__, "state": "idle", "candidate": None, "last_result": None}
+    connector = aiohttp.UnixConnector(str(box.socket))
+    async with aiohttp.ClientSession(connector=connector) as http, http.post("http://agent/update/look") as response:
+        assert response.status == 200
+    assert "Traceback" not in box.log

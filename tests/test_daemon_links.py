@@ -117,6 +117,15 @@ async def test_a_changed_link_takes_over_without_a_gap(kept: Kept) -> None:
     assert (box.screen.scene.shot, box.screen.ticker, daemon.links) == (None, None, [])
 
 
+async def test_the_configuration_decides_who_is_first_on_a_tie(kept: Kept) -> None:
+    """Not who was reached first: read again, with the links in another order, that order counts, and no link notices."""
+    first, second = settings().links[0], settings(name="second").links[0]
+    for before, after in (([first, second], [second, first]), ([second, first], [first, second])):
+        await kept.daemon._restart_links(before, after)
+        assert kept.box.screen.stage.order == tuple(link.name for link in after)
+    assert not kept.fresh
+
+
 async def test_a_link_that_breaks_off(kept: Kept, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, the picture stays, and a fresh one takes its place, again and again if need be."""
     monkeypatch.setattr("agent.links.backoff.FIRST_S", 0.05)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import stat
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ from agent.control.status import bar, render, size_text
 
 DEFAULT_SOCKET = Path("/run/signage-agent/control.sock")
 _HIDE_CURSOR, _SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+_STATES = {
+    "idle": "looking for the update",
+    "receiving": "receiving the update",
+    "checking": "checking the update",
+    "installing": "installing the update; this takes a minute or two",
+}
 _BEGIN_FRAME, _END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Terminals that know this draw the whole frame at once; the others ignore it."""
 
@@ -109,6 +116,46 @@ def play(client: ControlClient, file: str, screen: str | None) -> int:
                 client.play(Path(file).name, opened, size, screen, on_sent)
     except OSError as error:
         raise RefusedError(f"{file} cannot be read: {error.strerror}") from None
+    return 0
+
+
+def update(client: ControlClient, source: str | None) -> int:
+    """Installs a bundle - a file, "-" for standard input, a URL, None for the newest there is - and shows how it gets on."""
+    if source is None or source.startswith(("http://", "https://")):
+        return _follow(client.update(source))
+    if source == "-":
+        return _follow(client.update(sys.stdin.buffer, "standard input"))
+    try:
+        with Path(source).open("rb") as opened:
+            details = os.fstat(opened.fileno())
+            size = details.st_size if stat.S_ISREG(details.st_mode) else None
+            name = Path(source).name
+            with _progress(name, size) as on_sent:
+                events = client.update(opened, name, size, on_sent)
+                first = next(events, {})
+            return _follow(itertools.chain([first], events))
+    except OSError as error:
+        raise RefusedError(f"{source} cannot be read: {error.strerror}") from None
+
+
+def _follow(events: Iterable[dict[str, Any]]) -> int:
+    """Shows what the agent says of an update: on a terminal in one line, else a line for each step."""
+    redraws, said, version = sys.stderr.isatty(), "", ""
+    try:
+        for event in events:
+            version = event.get("version", "")
+            state, total = _STATES.get(event.get("state", ""), ""), event.get("total_bytes")
+            if redraws and total:
+                share = (event.get("received_bytes") or 0) / total
+                state += f"  {bar(share, 30)} {100 * share:3.0f} % of {size_text(total)}"
+            if state and state != said:
+                sys.stderr.write(f"\r{state}\x1b[K" if redraws else f"{state}\n")
+                sys.stderr.flush()
+                said = state
+    finally:
+        if redraws and said:
+            sys.stderr.write("\n")
+    print(f"version {version} is installed; the agent restarts and the version proves itself now: see signage-agent status")
     return 0
 
 

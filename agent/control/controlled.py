@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +34,21 @@ class Controlled(Protocol):
 
         Returns when the clip is on the stage. Raises CommandError; so does `stream` when the upload breaks off.
         """
+        ...
+
+    def update(
+        self, source: AsyncIterator[bytes] | str | None, *, size: int | None, by_hand: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Takes in an update: what `source` brings (`size` bytes, None: unknown), what is at that URL, or the newest there is.
+
+        Yields how it gets on - {"state"}, with {"received_bytes", "total_bytes"} while there is something to count - and last
+        {"version"}, when that has been switched to: whoever asked for the next item then has told of it, and the agent restarts.
+        `by_hand`: a version that did not work here before is taken all the same. Raises CommandError; so does `source`.
+        """
+        ...
+
+    def look(self) -> None:
+        """The root side has done something about an update."""
         ...
 
     def on_change(self, callback: Callable[[], None]) -> object:

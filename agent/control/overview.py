@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from agent import __version__
-from agent.control.status import LinkStatus, PlaylistStatus, ScreenStatus, Status, timestamp
+from agent.control.status import JobStatus, LinkStatus, PlaylistStatus, ScreenStatus, Status, UpdateStatus, timestamp
 from agent.screen.proxy import Screen
 from agent.system import clock
 
@@ -39,9 +39,10 @@ def overview(daemon: Daemon) -> dict[str, Any]:
             {"name": download.name, "received_bytes": download.received_bytes, "total_bytes": download.total_bytes}
             for download in device.media.downloads()
         ],
+        "jobs": [cast("JobStatus", entry) for link in daemon.links for entry in link.jobs()],
         "links": [_link(link) for link in daemon.links],
         "camera": {"source": device.camera.source, "viewers": device.camera.viewers, "encoder": device.camera.encoder or None},
-        "update": {"version": __version__, "candidate": None, "last_result": None},
+        "update": cast("UpdateStatus", device.updates.status()),
         "warnings": _warnings(daemon),
     }
     return dict(document)
@@ -73,6 +74,7 @@ def _screen(screen: Screen) -> ScreenStatus:
         "overlay": None if ticker is None else {"text": ticker.text, "position": ticker.position, "animation": ticker.motion},
         "worker_restarts": screen.restarts,
         "waiting": list(status.waiting),
+        "strip": list(status.strip),
         "cause": screen.cause or None,
     }
     return document  # type: ignore[return-value]  # more keys than people were promised

@@ -4,6 +4,10 @@
     GET  /status?watch       the same as JSON lines, one whenever it changes, until the client goes
     GET  /screenshot?screen= what is on a screen, JPEG or PNG
     POST /play?name=&screen= the body is a media file, played over the running playlist
+    POST /update             the body is a bundle, or JSON: {"url"}, {} for the newest of the configured source. Answered with
+                             JSON lines: {"state", ...} as it gets on, last {"version"} or {"error"}. With the header
+                             X-By-Hand: yes, a version that did not work here before is taken, too
+    POST /update/look        the installer has done something
 
 Whoever may open the socket (mode 0660) may do all of it. Errors are `{"error": "a sentence"}`. The daemon opens no path that
 a client names: files travel through the socket. This module imports aiohttp, which takes a while: import it late.
@@ -32,6 +36,7 @@ log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 256 * 1024
 _MAX_NAME_BYTES = 255
+_MAX_URL_CHARACTERS = 4096
 _TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
 
 
@@ -67,6 +72,8 @@ class ControlServer:
         app.router.add_get("/status", self._status, allow_head=False)
         app.router.add_get("/screenshot", self._screenshot, allow_head=False)
         app.router.add_post("/play", self._play)
+        app.router.add_post("/update", self._update)
+        app.router.add_post("/update/look", self._look)
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         await web.SockSite(self._runner, listener).start()
@@ -135,16 +142,45 @@ class ControlServer:
             raise CommandError("name must be the name of a file, without a directory", status=400)
         if (request.content_length or 0) > self._play_limit_bytes:
             raise self._too_big()
-        await self._control.play(request.query.get("screen") or None, name, self._body(request))
+        await self._control.play(request.query.get("screen") or None, name, self._body(request, self._play_limit_bytes))
         return web.json_response({"playing": name})
 
-    async def _body(self, request: web.Request) -> AsyncIterator[bytes]:
+    async def _update(self, request: web.Request) -> web.StreamResponse:
+        source: AsyncIterator[bytes] | str | None
+        size: int | None = None
+        if request.content_type == "application/json":
+            source = await _url(request)
+        else:
+            source, size = self._body(request), request.content_length
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        by_hand = request.headers.get("X-By-Hand") == "yes"
+        try:
+            async with contextlib.aclosing(self._control.update(source, size=size, by_hand=by_hand)) as events:
+                async for event in events:
+                    if not response.prepared:
+                        await response.prepare(request)
+                    await response.write(json.dumps(event).encode() + b"\n")
+                    if "version" in event:
+                        await response.write_eof()
+        except CommandError as error:
+            if not response.prepared:
+                raise
+            log.info("control command refused command=%s reason=%s", request.path, error)
+            await response.write(json.dumps({"error": str(error)}).encode() + b"\n")
+        return response
+
+    async def _look(self, request: web.Request) -> web.StreamResponse:
+        del request
+        self._control.look()
+        return web.json_response({})
+
+    async def _body(self, request: web.Request, limit_bytes: int | None = None) -> AsyncIterator[bytes]:
         """The file that a client sends. Raises CommandError when it breaks off or is too big."""
         received = 0
         try:
             async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
                 received += len(chunk)
-                if received > self._play_limit_bytes:
+                if limit_bytes is not None and received > limit_bytes:
                     raise self._too_big()
                 yield chunk
         except (ConnectionError, web.RequestPayloadError) as error:
@@ -154,6 +190,18 @@ class ControlServer:
 
     def _too_big(self) -> CommandError:
         return CommandError(f"the file is bigger than the store: {self._play_limit_bytes} bytes", status=413)
+
+
+async def _url(request: web.Request) -> str | None:
+    """The URL in the body; None: there is none in it. Raises CommandError."""
+    try:
+        content = await request.json()
+        url = content.get("url")
+    except (ValueError, AttributeError):
+        raise CommandError("the body must be a JSON object", status=400) from None
+    if url is None or (isinstance(url, str) and 0 < len(url) <= _MAX_URL_CHARACTERS):
+        return url
+    raise CommandError("url must be an address", status=400)
 
 
 @web.middleware

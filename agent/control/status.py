@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 
 class DeviceStatus(TypedDict):
@@ -45,7 +45,9 @@ class ScreenStatus(TypedDict):
     overlay: OverlayStatus | None
     worker_restarts: int
     waiting: list[str]
-    """Programs that something of higher priority keeps from the screen."""
+    """Programs that have something to show but not the screen, the most important one first; clips with their titles."""
+    strip: list[str]
+    """The lines of the progress strip."""
     cause: str | None
     """Why the screen is down."""
 
@@ -67,6 +69,18 @@ class DownloadStatus(TypedDict):
     total_bytes: int | None
 
 
+class JobStatus(TypedDict):
+    link: str
+    id: str
+    title: str
+    state: str
+    """The server's word for it, then finishing, downloading, ready, playing, and what became of it."""
+    percent: float | None
+    stage: str | None
+    eta_s: int | None
+    error: str | None
+
+
 class LinkStatus(TypedDict):
     name: str
     kind: str
@@ -82,10 +96,33 @@ class CameraStatus(TypedDict):
     encoder: str | None
 
 
+class CandidateStatus(TypedDict, total=False):
+    version: str
+    """Empty: not known."""
+    state: Literal["waiting to be installed", "to be switched to", "installed", "on probation"]
+    since: str
+    by: str
+    unmet: list[str]
+    """What a version on probation does not do yet."""
+
+
+class ResultStatus(TypedDict):
+    result: Literal["committed", "rolled back", "refused"]
+    version: str
+    digest: str
+    cause: str
+    at: str
+
+
 class UpdateStatus(TypedDict):
     version: str
-    candidate: str | None
-    last_result: str | None
+    state: Literal["idle", "receiving", "checking", "installing", "restarting", "on probation"]
+    candidate: CandidateStatus | None
+    last_result: ResultStatus | None
+    received_bytes: NotRequired[int]
+    total_bytes: NotRequired[int | None]
+    by: NotRequired[str]
+    """Who sends it."""
 
 
 class Status(TypedDict):
@@ -99,6 +136,7 @@ class Status(TypedDict):
     screens: dict[str, ScreenStatus]
     playlists: list[PlaylistStatus]
     downloads: list[DownloadStatus]
+    jobs: list[JobStatus]
     links: list[LinkStatus]
     camera: CameraStatus
     update: UpdateStatus
@@ -122,7 +160,9 @@ def render(status: Mapping[str, Any], *, now: datetime, width: int = 100, color:
         ("Links", _links(status, now)),
         ("Playlists", _playlists(status)),
         ("Downloads", _downloads(status, width)),
+        ("Films", _jobs(status, width)),
         ("Camera", _camera(status)),
+        ("Update", _update(status, now)),
         ("Warnings", [_Row("! ", "yellow", [str(text)]) for text in status.get("warnings") or []]),
     ):
         rows = list(section)
@@ -157,6 +197,8 @@ _STATE_COLORS = {
     "down": "red",
     "refused": "red",
     "failed": "red",
+    "missing": "red",
+    "unplayable": "red",
     "waiting": "yellow",
     "connecting": "yellow",
     "partial": "yellow",
@@ -207,6 +249,10 @@ def _screens(status: Mapping[str, Any], now: datetime) -> Iterator[_Row]:
         overlay = screen.get("overlay")
         if overlay:
             yield _Row("", "", ["", "ticker", str(overlay.get("text", "")), ""])
+        for line in screen.get("strip") or []:
+            yield _Row("", "", ["", "strip", "", str(line)])
+        if screen.get("waiting") and state != "down":
+            yield _Row("", "", ["", "waiting", "", ", ".join(map(str, screen["waiting"]))])
 
 
 def _links(status: Mapping[str, Any], now: datetime) -> Iterator[_Row]:
@@ -245,10 +291,46 @@ def _downloads(status: Mapping[str, Any], width: int) -> Iterator[_Row]:
         yield _Row("", "green", [_crop(_printable(str(download.get("name"))), 30), *row], painted=1)
 
 
+def _jobs(status: Mapping[str, Any], width: int) -> Iterator[_Row]:
+    cells = max(10, min(40, width - 60))
+    for job in status.get("jobs") or []:
+        state, percent = str(job.get("state", "?")), job.get("percent")
+        words = []
+        if percent is not None:
+            words.append(f"{bar(percent / 100, cells)} {percent:3.0f} %")
+        if job.get("stage"):
+            words.append(str(job["stage"]).lower())
+        if job.get("eta_s") is not None:
+            words.append(f"{_clock(job['eta_s'])} left")
+        if job.get("error"):
+            words.append(str(job["error"]))
+        title = _crop(_printable(str(job.get("title"))), 40)
+        yield _Row("", _STATE_COLORS.get(state, ""), [title, state, ", ".join(words)], painted=1)
+
+
 def _camera(status: Mapping[str, Any]) -> Iterator[_Row]:
     camera = status.get("camera") or {}
     if camera.get("viewers"):
         yield _Row("", "", [f"{camera['viewers']} watching", f"{camera.get('source')}, {camera.get('encoder')}"])
+
+
+def _update(status: Mapping[str, Any], now: datetime) -> Iterator[_Row]:
+    update = status.get("update") or {}
+    candidate, last = update.get("candidate"), update.get("last_result")
+    if update.get("received_bytes") is not None:
+        received, total = update["received_bytes"], update.get("total_bytes")
+        words = [f"{size_text(received)} of {size_text(total)}" if total else size_text(received)]
+        yield _Row("", "yellow", [str(update.get("state")), "from " + str(update.get("by")), *words])
+    if isinstance(candidate, dict):
+        words = [f"since {_time(candidate['since'], now)}"] if candidate.get("since") else []
+        words += map(str, candidate.get("unmet") or [])
+        version = f"version {candidate.get('version') or 'unknown'}"
+        yield _Row("", "yellow", [str(candidate.get("state")), version, "; ".join(words)])
+    if isinstance(last, dict):
+        color = "green" if last.get("result") == "committed" else "red"
+        words = [str(last["cause"])] if last.get("cause") else []
+        words += [_time(last["at"], now)] if last.get("at") else []
+        yield _Row("", color, [str(last.get("result")), f"version {last.get('version') or 'unknown'}", ", ".join(words)])
 
 
 def _table(rows: list[_Row], width: int, color: bool) -> list[str]:

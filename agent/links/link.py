@@ -51,6 +51,8 @@ class SocketLimits:
     pong_s: float = 20.0
     close_s: float = 2.0
     max_bytes: int = 1024 * 1024
+    max_waiting: int = 16
+    """Messages read ahead of the protocol; with `max_bytes` the most memory a server can take."""
 
 
 class RefusedError(Exception):
@@ -118,6 +120,10 @@ class Link(ABC):
         """Its entries among the playlists of `status --json`."""
         return []
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Its entries among the jobs of `status --json`."""
+        return []
+
     @abstractmethod
     async def address(self) -> Address:
         """Where to connect now. Raises RefusedError or UnavailableError."""
@@ -158,7 +164,7 @@ class Link(ABC):
                 error = f"the server answered HTTP {fault.response.status_code} to the WebSocket handshake"
             except (UnavailableError, ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as fault:
                 error = _words(fault)
-                clock_fault = _is_clock_fault(fault)
+                clock_fault = is_clock_fault(fault)
                 if isinstance(fault, ConnectionClosed) and fault.rcvd is not None:
                     refused = fault.rcvd.code == POLICY_VIOLATION
             except Exception as fault:
@@ -224,6 +230,7 @@ class Link(ABC):
             additional_headers=dict(address.headers),
             compression=None,
             max_size=self.limits.max_bytes,
+            max_queue=self.limits.max_waiting,
             open_timeout=self.limits.open_s,
             ping_interval=self.limits.ping_s,
             ping_timeout=self.limits.pong_s,
@@ -304,7 +311,7 @@ def _closing_words(socket: ClientConnection) -> str:
     return f"the server closed the connection, code {socket.close_code}{reason}"
 
 
-def _is_clock_fault(error: BaseException) -> bool:
+def is_clock_fault(error: BaseException) -> bool:
     """Whether a certificate was refused as "not yet valid" while our clock stands before the build of this version."""
     while not isinstance(error, ssl.SSLCertVerificationError):
         if error.__cause__ is None:

@@ -79,6 +79,48 @@ def _speaker(link: settings.SpeakerLink, device: Device, tls: ssl.SSLContext | N
         url=link.url,
         device_id=link.device_id or device.identity.device_id,
         token=link.token.get_secret_value() if link.token is not None else "",
+        require_sha256=link.require_sha256,
+        priority=link.priority,
+        spread_s=link.spread_s,
+        tls=tls,
+    )
+
+
+def _tronbyt(link: settings.TronbytLink, device: Device, tls: ssl.SSLContext | None) -> Link:
+    from agent.links.tronbyt.link import TronbytLink  # noqa: PLC0415 - see `load`
+
+    return TronbytLink(
+        link.name,
+        device,
+        url=link.url,
+        screen=link.screen,
+        key=link.key.get_secret_value() if link.key is not None else "",
+        mode=link.mode,
+        brightness_scale=link.brightness_scale,
+        allow_reboot=link.allow_reboot,
+        offline_mark=link.offline_mark,
+        hold_s=link.hold_s,
+        priority=link.priority,
+        spread_s=link.spread_s,
+        tls=tls,
+    )
+
+
+def _conversion(link: settings.ConversionLink, device: Device, tls: ssl.SSLContext | None) -> Link:
+    from agent.links.conversion.link import ConversionLink  # noqa: PLC0415 - see `load`
+
+    return ConversionLink(
+        link.name,
+        device,
+        screen=device.screens[link.screen],
+        url=link.url,
+        token=link.token.get_secret_value() if link.token is not None else "",
+        username=link.username,
+        password=link.password.get_secret_value() if link.password is not None else "",
+        session_cookie=link.session_cookie.get_secret_value() if link.session_cookie is not None else "",
+        job=link.job,
+        play=link.play,
+        connect_to=link.connect_to,
         priority=link.priority,
         spread_s=link.spread_s,
         tls=tls,
@@ -87,8 +129,10 @@ def _speaker(link: settings.SpeakerLink, device: Device, tls: ssl.SSLContext | N
 
 _MAKERS: dict[str, Callable[[Any, Device, ssl.SSLContext | None], Link | None]] = {
     "camera": _camera,
+    "conversion": _conversion,
     "signage": _signage,
     "speaker": _speaker,
+    "tronbyt": _tronbyt,
 }
 
 

@@ -164,10 +164,10 @@ class MediaStore:
         """What is free on the disk the store is on; 0 if it cannot be told."""
         return self._space()[1]
 
-    def can_ever_hold(self, size_bytes: int) -> bool:
-        """Whether a file of this size would fit if everything that may go were gone."""
+    def largest_bytes(self) -> int:
+        """No larger file could ever be kept, however much were evicted."""
         total = self.total_bytes()
-        return size_bytes <= self._shelf.quota_bytes and (not total or size_bytes <= total - self._shelf.reserve_bytes)
+        return min(self._shelf.quota_bytes, total - self._shelf.reserve_bytes) if total else self._shelf.quota_bytes
 
     def reserve_bytes(self) -> int:
         """What is to stay free on the disk, whoever writes."""

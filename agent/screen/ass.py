@@ -67,21 +67,34 @@ def box(rect: Rect, colour: Colour) -> str:
     return rf"{{\an7\pos(0,0)\bord0\shad0{colour.tags}\p1}}m {x0} {y0} l {x1} {y0} {x1} {y1} {x0} {y1}"
 
 
+def mark(screen: Screen) -> str:
+    """A small square in the upper right corner of the upright screen, to be seen on every colour."""
+    width, height = screen.upright
+    side = max(3, round(min(width, height) / 90))
+    rim = Rect(width - 4 * side, side, 3 * side, 3 * side)
+    core = Rect(width - 3 * side, 2 * side, side, side)
+    return box(screen.rect(rim), Colour(0, 0, 0)) + "\n" + box(screen.rect(core), Colour(255, 140, 0))
+
+
 def ticker_bar(ticker: Ticker, screen: Screen) -> Rect:
     """The physical rectangle a ticker's bar takes: as long as the edge it lies along."""
+    return screen.rect(upright_ticker_bar(ticker, screen))
+
+
+def upright_ticker_bar(ticker: Ticker, screen: Screen) -> Rect:
+    """The same on the upright screen."""
     width, height = screen.upright
     thickness = round(ticker.font_size_px * screen.canvas_scale(ticker.canvas) * BAR_TO_FONT)
     thickness = min(max(thickness, 2), height if ticker.position in ("top", "bottom") else width)
     match ticker.position:
         case "top":
-            bar = Rect(0, 0, width, thickness)
+            return Rect(0, 0, width, thickness)
         case "bottom":
-            bar = Rect(0, height - thickness, width, thickness)
+            return Rect(0, height - thickness, width, thickness)
         case "left":
-            bar = Rect(0, 0, thickness, height)
+            return Rect(0, 0, thickness, height)
         case "right":
-            bar = Rect(width - thickness, 0, thickness, height)
-    return screen.rect(bar)
+            return Rect(width - thickness, 0, thickness, height)
 
 
 def ticker_plan(ticker: Ticker, screen: Screen) -> dict[str, Any]:

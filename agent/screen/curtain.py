@@ -1,14 +1,17 @@
 """A snapshot of the old picture in front of the new one: hides the change when the two stand differently, and slides away.
 
-The player draws such bitmaps above its text overlays, so the snapshot leaves the ticker's bar free and is dimmed by itself.
+The player draws such bitmaps above its text overlays, so the snapshot leaves their bars free and is dimmed by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
+import importlib
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from agent.screen.ass import Colour
@@ -38,8 +41,18 @@ class Curtain:
         """Whether a snapshot waits in front of the picture."""
         return self._pixels is not None and self._sliding is None
 
-    async def draw(self, background: str, dim_percent: float, screen: Screen, bar: Rect | None) -> None:
-        """Puts a snapshot of what is shown now, without ticker, in front of it; one that is there already stays."""
+    async def load(self) -> None:
+        """Loads what a snapshot needs, so that the first one takes no longer."""
+        if self._enabled:
+            await asyncio.to_thread(importlib.import_module, "PIL.Image")
+
+    async def draw(
+        self, background: str, dim_percent: float, screen: Screen, bars: Sequence[Rect], *, sharp: bool, reach: Rect | None
+    ) -> None:
+        """Puts a snapshot of what is shown now, without ticker and strip, in front of it; one that is there already stays.
+
+        `sharp`: its pixels are squares. `reach`: where the new picture will be, if nothing changes beside the two.
+        """
         if not self._enabled or self.drawn:
             return
         self.lift()
@@ -52,8 +65,12 @@ class Curtain:
             log.debug("no snapshot of the old picture error=%s", error)
             return
         place = Rect(left, top, width - left - right, height - top - bottom)
-        area = _beside(Rect(0, 0, width, height), bar)
-        pixels = await asyncio.to_thread(_compose, picture, place, area, Colour.parse(background), dim_percent)
+        area = functools.reduce(Rect.beside, bars, Rect(0, 0, width, height))
+        if reach is not None:
+            area = place.around(reach).within(area)
+        if area.width < 1 or area.height < 1:
+            return
+        pixels = await asyncio.to_thread(_compose, picture, place, area, Colour.parse(background), dim_percent, sharp=sharp)
         self._pixels, self._area, self._screen = pixels, area, screen
         self._place(0, 0)
 
@@ -99,26 +116,21 @@ class Curtain:
         self._player.post("overlay-add", _OVERLAY, x, y, f"&{address}", 0, "bgra", width, height, stride)
 
 
-def _beside(whole: Rect, bar: Rect | None) -> Rect:
-    """What of the screen a bar along one of its edges leaves."""
-    if bar is None:
-        return whole
-    if bar.width >= whole.width:
-        return Rect(0, bar.bottom if bar.y <= 0 else 0, whole.width, whole.height - bar.height)
-    return Rect(bar.right if bar.x <= 0 else 0, 0, whole.width - bar.width, whole.height)
-
-
-def _compose(picture: Any, place: Rect, area: Rect, background: Colour, dim_percent: float) -> ctypes.Array[ctypes.c_char]:
+def _compose(
+    picture: Any, place: Rect, area: Rect, background: Colour, dim_percent: float, *, sharp: bool
+) -> ctypes.Array[ctypes.c_char]:
     from PIL import Image  # noqa: PLC0415 - costs memory that most screens never need
 
+    # Blue, green and red stay where they are, whatever Pillow calls them: every other order costs a copy of the screen.
     size = (int(picture["w"]), int(picture["h"]))
-    old = Image.frombuffer("RGB", size, picture["data"], "raw", "BGRX", int(picture["stride"]), 1)
+    old = Image.frombuffer("RGBA", size, picture["data"], "raw", "RGBA", int(picture["stride"]), 1).copy()
+    old.putalpha(255)
     if old.size != (place.width, place.height) and min(place.width, place.height) > 0:
-        old = old.resize((place.width, place.height), Image.Resampling.BILINEAR)
-    sheet = Image.new("RGB", (area.width, area.height), (background.red, background.green, background.blue))
+        old = old.resize((place.width, place.height), Image.Resampling.NEAREST if sharp else Image.Resampling.BILINEAR)
+    sheet = Image.new("RGBA", (area.width, area.height), (background.blue, background.green, background.red, 255))
     sheet.paste(old, (place.x - area.x, place.y - area.y))
     if dim_percent > 0:
         light = 1 - min(dim_percent, 100.0) / 100
-        sheet = sheet.point([round(value * light) for value in range(256)] * 3)
-    data = sheet.convert("RGBA").tobytes("raw", "BGRA")
+        sheet = sheet.point([*([round(value * light) for value in range(256)] * 3), *range(256)])
+    data = sheet.tobytes()
     return ctypes.create_string_buffer(data, len(data))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agent.screen import decoders, images
 from agent.screen.decoders import Board
 from agent.screen.messages import Shot
+from agent.screen.pictures import Memory, Pictures
 from agent.screen.player import Event, FileEnded, FileStarted, FrameShown, Player
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,10 @@ class Source:
     hwdec: str = "no"
     shrink: tuple[int, int] | None = None
     """Size a video has to be scaled to because the GPU takes none larger."""
+    cycle_s: float | None = None
+    """One round of an animation, where that is known."""
+    memory: Memory | None = None
+    """What is behind `path` and gone when no source refers to it any more; None: a file with a name."""
 
 
 class Files:
@@ -59,12 +64,16 @@ class Files:
     """
 
     def __init__(self, board: Board, hwdec: str, deadline_s: float) -> None:
+        self.screen_px = board.texture_px
+        """Longest side of the screen: a picture needs no more."""
         self._board = board
         self._hwdec = hwdec
         self._deadline_s = deadline_s
         self._verdicts: collections.OrderedDict[tuple[object, ...], Source | str] = collections.OrderedDict()
         self._probe: _Probe | None = None
+        self._pictures = Pictures()
         self._lock = asyncio.Lock()
+        self._beside = asyncio.Lock()
 
     async def prepare(self, shot: Shot) -> Source:
         """The form in which `shot` can be shown. Raises UnplayableError."""
@@ -76,6 +85,8 @@ class Files:
             raise UnplayableError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if not stat.S_ISREG(status.st_mode):
             raise UnplayableError("not a regular file")
+        if shot.pixelated:
+            return await self._pixels(shot.path)
         key = (shot.path, shot.kind, status.st_ino, status.st_size, status.st_mtime_ns)
         async with self._lock:
             verdict = self._verdicts.get(key)
@@ -93,11 +104,30 @@ class Files:
             raise UnplayableError(verdict)
         return verdict
 
+    async def probe(self, shot: Shot) -> None:
+        """Whether `shot` can be shown, found out by a core of its own: no other file waits for it. Raises UnplayableError."""
+        async with self._beside:
+            others = Files(self._board, self._hwdec, self._deadline_s)
+            try:
+                await others.prepare(shot)
+            finally:
+                others.close()
+                self._verdicts.update(others._verdicts)
+
     def close(self) -> None:
-        """Ends the second core."""
+        """Ends the second core and the process that decodes pictures."""
+        self._pictures.close()
         if self._probe is not None:
             self._probe.player.abandon()
             self._probe = None
+
+    async def _pixels(self, path: str) -> Source:
+        limit_px = self._board.texture_px
+        try:
+            made = await self._pictures.prepare(path, min(self.screen_px, limit_px), limit_px)
+        except images.ImageError as error:
+            raise UnplayableError(str(error), temporary=error.temporary) from None
+        return Source(made.memory.path, "png", made.width, made.height, made.container, cycle_s=made.cycle_s, memory=made.memory)
 
     async def _look(self, shot: Shot) -> Source:
         if shot.kind == "image":

@@ -31,6 +31,22 @@ class Rect:
         """First row beyond it."""
         return self.y + self.height
 
+    def around(self, other: Rect) -> Rect:
+        """The smallest rectangle that holds both."""
+        x, y = min(self.x, other.x), min(self.y, other.y)
+        return Rect(x, y, max(self.right, other.right) - x, max(self.bottom, other.bottom) - y)
+
+    def within(self, other: Rect) -> Rect:
+        """What both have in common; without width or height if that is nothing."""
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        return Rect(x, y, max(0, min(self.right, other.right) - x), max(0, min(self.bottom, other.bottom) - y))
+
+    def beside(self, bar: Rect) -> Rect:
+        """What a bar along one of the edges leaves of it."""
+        if bar.width >= self.width:
+            return Rect(self.x, bar.bottom if bar.y <= self.y else self.y, self.width, max(0, self.height - bar.height))
+        return Rect(bar.right if bar.x <= self.x else self.x, self.y, max(0, self.width - bar.width), self.height)
+
 
 @dataclass(frozen=True, slots=True)
 class Screen:
@@ -113,6 +129,12 @@ class Screen:
             return area
         width, height = width * factor, height * factor
         return Rect(area.x + (area.width - width) // 2, area.y + (area.height - height) // 2, width, height)
+
+    def holds(self, area: Rect, width: int, height: int) -> bool:
+        """Whether an upright `width` x `height` picture is no larger than a physical area."""
+        if self.rotate in (90, 270):
+            width, height = height, width
+        return width <= area.width and height <= area.height
 
     def canvas_scale(self, canvas: tuple[int, int] | None) -> float:
         """Screen pixels for one pixel of a canvas that is fitted to the upright screen."""

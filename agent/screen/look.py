@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.screen import compat
 from agent.screen.ass import Colour
-from agent.screen.geometry import Screen
+from agent.screen.geometry import Rect, Screen
 from agent.screen.player import Player
 from agent.screen.reel import Take
 
@@ -30,10 +30,9 @@ class Look:
     @classmethod
     def of(cls, take: Take, screen: Screen, background: str) -> Look:
         """The look that belongs to a take."""
-        rect = screen.place(take.shot.rect)
-        if take.shot.pixelated:
-            rect = screen.whole_pixels(rect, take.source.width, take.source.height)
-        return cls(screen.margins(rect), take.shot.pixelated, Colour.parse(background).rgb)
+        area = screen.place(take.shot.rect)
+        sharp = take.shot.pixelated and screen.holds(area, take.source.width, take.source.height)
+        return cls(screen.margins(area_of(take, screen)), sharp, Colour.parse(background).rgb)
 
     def apply(self, player: Player, before: Look) -> None:
         """Sets what differs from `before`, which the player has now."""
@@ -48,3 +47,9 @@ class Look:
                 player.set(name, _SHARP if self.sharp else _SMOOTH)
         if self.background != before.background:
             player.set(compat.background_option(), self.background)
+
+
+def area_of(take: Take, screen: Screen) -> Rect:
+    """The physical rectangle inside which a take is shown."""
+    area = screen.place(take.shot.rect)
+    return screen.whole_pixels(area, take.source.width, take.source.height) if take.shot.pixelated else area

@@ -33,7 +33,7 @@ class Shot:
     fade_out_s: float = 0.0
     """A video closes by itself that long before its end; an image when the scene says `closing`."""
     pixelated: bool = False
-    """Nearest neighbour and an integer scale instead of smooth scaling to fit."""
+    """A picture of few pixels: each is a square of whole screen pixels; alpha lies over black. Kept nowhere but in memory."""
     loop: bool = False
 
 
@@ -54,6 +54,30 @@ class Ticker:
 
 
 @dataclass(frozen=True, slots=True)
+class StripLine:
+    """One line of a strip: how far something has come, or what has become of it."""
+
+    title: str
+    detail: str = ""
+    """Stage, percentage, time left."""
+    fraction: float | None = None
+    """How much is done, 0-1; None: nobody knows."""
+    note: str = ""
+    """More, in smaller letters."""
+    alarm: bool = False
+    """Something went wrong: in another colour, without a bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A bar with progress at the lower edge, above a ticker there."""
+
+    lines: tuple[StripLine, ...]
+    more: int = 0
+    """How many there are beside these."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scene:
     """Everything a screen should show and sound like now."""
 
@@ -66,8 +90,11 @@ class Scene:
     """The fade-out of an image has begun."""
     background: str = "#000000"
     ticker: Ticker | None = None
+    strip: Strip | None = None
     dim_percent: float = 0.0
     """How much darker the whole picture is, 0-100."""
+    mark: bool = False
+    """A small mark in the upper right corner."""
     volume_percent: float = 100.0
     """The player's own volume; 100 where a mixer does the work."""
     muted: bool = False
@@ -87,6 +114,14 @@ class Screenshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Request: opens a file as media without showing it; answered by Done, see UNPLAYABLE."""
+
+    path: str
+    kind: Literal["image", "video"]
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The output is open and presents pictures; sent once, before anything else about the picture."""
 
@@ -102,6 +137,7 @@ class Started:
 
     token: int
     duration_s: float | None = None
+    """Of a video; of one round of an animation, where that is known; None: it stays as it is."""
     hwdec: str = "no"
 
 
@@ -143,5 +179,8 @@ class Notice:
     text: str
 
 
-TO_WORKER: tuple[type, ...] = (Scene, Ping, Screenshot)
+UNPLAYABLE = "cannot be shown: "
+"""So begins the error in the answer to a Probe if it is a fault of the file; any other error is none of the file's."""
+
+TO_WORKER: tuple[type, ...] = (Scene, Ping, Screenshot, Probe)
 FROM_WORKER: tuple[type, ...] = (Done, Ready, Started, Ended, Failed, Progress, Down, Notice)

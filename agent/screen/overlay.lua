@@ -81,6 +81,60 @@ on_message("ticker", function(plan)
     end
 end)
 
+-- The strip: {res, scale, boxes, texts = {{head, font, room, pieces}, ...}} or false. A text that is wider than its room is cut
+-- after one of its pieces. What was found out is kept as long as the text stays.
+
+local strip = { overlay = new_overlay(15), fitted = {} }
+
+local function fits(probe, text, pieces, count)
+    local cut = count < #pieces
+    local words = table.concat(pieces, "", 1, count)
+    words = cut and words:gsub("%s+$", "") .. "…" or words
+    probe.data = string.format("{\\an4\\q2\\bord0\\shad0%s\\pos(0,%d)}%s", text.font, probe.res_y / 2, words)
+    local bounds = probe:update()
+    return words, bounds == nil or bounds.x1 == nil or bounds.x1 <= text.room
+end
+
+local function fit(plan, text)
+    local probe = mp.create_osd_overlay("ass-events")
+    probe.res_x, probe.res_y = plan.res[1] * plan.scale, plan.res[2] * plan.scale
+    probe.compute_bounds, probe.hidden = true, true
+    local words, fitting = fits(probe, text, text.pieces, #text.pieces)
+    local low, high = 0, #text.pieces
+    while not fitting and high - low > 1 do
+        local middle = math.floor((low + high) / 2)
+        local _, enough = fits(probe, text, text.pieces, middle)
+        if enough then
+            low = middle
+        else
+            high = middle
+        end
+    end
+    if not fitting then
+        words = fits(probe, text, text.pieces, low)
+    end
+    probe:remove()
+    return words
+end
+
+on_message("strip", function(plan)
+    if not plan then
+        strip.overlay:remove()
+        strip.fitted = {}
+        return
+    end
+    local known, lines = strip.fitted, { plan.boxes }
+    strip.fitted = {}
+    for _, text in ipairs(plan.texts) do
+        local key = text.room .. text.font .. plan.res[1] .. table.concat(text.pieces)
+        strip.fitted[key] = known[key] or fit(plan, text)
+        lines[#lines + 1] = text.head .. strip.fitted[key]
+    end
+    strip.overlay.res_x, strip.overlay.res_y = plan.res[1], plan.res[2]
+    strip.overlay.data = table.concat(lines, "\n")
+    strip.overlay:update()
+end)
+
 -- Sheets over the whole screen: a colour (ASS, BGR) and how much of what is below they hide, 0 to 1.
 
 local function draw_sheet(sheet, cover)
@@ -102,6 +156,19 @@ local dim = { overlay = new_overlay(30), colour = "000000" }
 on_message("dim", function(order)
     dim.res = order.res
     draw_sheet(dim, order.cover)
+end)
+
+-- The mark: {res, text} or false.
+
+local mark = new_overlay(25)
+
+on_message("mark", function(order)
+    if not order then
+        mark:remove()
+        return
+    end
+    mark.res_x, mark.res_y, mark.data = order.res[1], order.res[2], order.text
+    mark:update()
 end)
 
 -- Fades: {res, colour, act = shut | open | close | close_at_end | clear | paint, seconds}.

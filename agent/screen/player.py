@@ -55,6 +55,11 @@ HARDENED = {
 """A media file can be anybody's: nothing is read but the file itself, and nothing beside it."""
 
 
+ENDLESS = {"demuxer-lavf-o": HARDENED["demuxer-lavf-o"] + ",ignore_loop=0", "demuxer-lavf-probe-info": "no"}
+"""Options for an APNG that says itself that it has no end: libavformat goes round in it, which costs no time, as beginning anew
+does. Its guess at a frame rate would give the gap between two rounds a duration."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileStarted:
     """The player turned to this entry of its list."""
@@ -150,7 +155,8 @@ class Player:
 
     async def command(self, *words: str | float) -> Any:
         """Sends a command and waits for its result. Raises what libmpv raises."""
-        return await asyncio.wrap_future(self._send(words))
+        # Shielded: libmpv's binding may fail to take back a command that is being answered.
+        return await asyncio.shield(asyncio.wrap_future(self._send(words)))
 
     async def get(self, *names: str) -> list[str]:
         """Values of properties, raw; empty where there is none."""

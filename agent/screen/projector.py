@@ -19,7 +19,7 @@ from agent.screen import decoders
 from agent.screen.curtain import Curtain
 from agent.screen.files import Files, Source, UnplayableError
 from agent.screen.geometry import Screen
-from agent.screen.look import START_OPTIONS, Look
+from agent.screen.look import START_OPTIONS, Look, area_of
 from agent.screen.loudness import Loudness
 from agent.screen.messages import Ended, Failed, Notice, Ready, Scene, Shot, Started
 from agent.screen.overlays import SCRIPT, Overlays
@@ -124,7 +124,8 @@ class Projector:
             self._player.set("pause", "yes" if scene.paused else "no")
         self._loudness.apply(scene)
         self._overlays.ticker(scene.ticker)
-        self._overlays.dim(scene.dim_percent)
+        self._overlays.strip(scene.strip)
+        self._dim()
         if self._ready:
             self._reconcile()
         elif scene.shot is not None and self._group is not None:
@@ -210,7 +211,7 @@ class Projector:
 
     async def _load(self, shot: Shot) -> None:
         try:
-            source = await self._files.prepare(shot)
+            source = await self._look_at(shot)
         except UnplayableError as error:
             self.refuse(shot.token, str(error))
             return
@@ -219,9 +220,23 @@ class Projector:
         if shot.fade_in_s > 0:
             self._overlays.close_now()
         elif not self._shut and (look != self._look or shot.enter == "slide"):
-            await self._curtain.draw(self._look.background, self._scene.dim_percent, self._screen, self._overlays.bar)
+            alone = look.background == self._look.background and shot.enter != "slide"
+            await self._curtain.draw(
+                self._look.background,
+                self._overlays.dim_percent,
+                self._screen,
+                self._overlays.bars,
+                sharp=self._look.sharp,
+                reach=area_of(take, self._screen) if alone else None,
+            )
         self._apply_look(look)
         self._play(take)
+
+    async def _look_at(self, shot: Shot) -> Source:
+        if shot.pixelated:
+            # Pictures of many sizes follow each other, at moments that are somebody else's choice.
+            await self._curtain.load()
+        return await self._files.prepare(shot)
 
     def _play(self, take: Take) -> None:
         self._player.forget_complaints()
@@ -255,7 +270,7 @@ class Projector:
 
     async def _prepare(self, shot: Shot) -> None:
         try:
-            source = await self._files.prepare(shot)
+            source = await self._look_at(shot)
         except UnplayableError as error:
             self.refuse(shot.token, str(error))
             return
@@ -311,6 +326,7 @@ class Projector:
 
     def _shown(self, take: Take) -> None:
         shot = take.shot
+        self._dim()
         self._overlays.reveal(shot.fade_in_s, shot.fade_out_s if take.timed else 0.0)
         if self._curtain.drawn:
             if shot.enter == "slide" and shot.fade_in_s <= 0 and self._group is not None:
@@ -330,11 +346,11 @@ class Projector:
             self._first(*output)
             return
         if take.shot.token >= 0:
-            known = take.timed and duration
+            duration_s = float(duration) if take.timed and duration else take.source.cycle_s
             hwdec = hwdec or "no"
             if take.timed and decoders.explicit(take.source.hwdec) and hwdec == "no":
                 self._say(Notice("warning", f"decodes in software codec={take.source.codec} wanted={take.source.hwdec}"))
-            self._say(Started(take.shot.token, float(duration) if known else None, hwdec))
+            self._say(Started(take.shot.token, duration_s, hwdec))
             if take.ended:
                 self._say(Ended(take.shot.token))
         self._reconcile()
@@ -346,6 +362,14 @@ class Projector:
         self._look_ahead()
 
     # Small change
+
+    def _dim(self) -> None:
+        """Every program has its own brightness: from one to the other the darker one holds until the new picture is there."""
+        present, shot = self._reel.present, self._wanted()
+        on_it = shot is None or (present.shot.token == shot.token and present.shown)
+        percent = self._scene.dim_percent
+        self._overlays.dim(percent if on_it or not self._ready else max(percent, self._overlays.dim_percent))
+        self._overlays.mark(self._scene.mark and on_it)
 
     def _tick(self) -> None:
         self._progress.follow(self._reel.present, paused=self._scene.paused)
@@ -360,6 +384,7 @@ class Projector:
 
     def _resized(self, width: int, height: int) -> None:
         self._screen = Screen(width, height, self._screen.rotate)
+        self._files.screen_px = max(width, height)
         self._overlays.resized(self._screen)
         if self._ready:
             self._reconcile()

@@ -10,14 +10,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from agent.screen.messages import (
     FROM_WORKER,
+    UNPLAYABLE,
     Down,
     Ended,
     Failed,
     Notice,
+    Probe,
     Progress,
     Ready,
     Scene,
@@ -26,11 +28,16 @@ from agent.screen.messages import (
 )
 from agent.stage.stage import Stage
 from agent.system.child import Child
-from agent.system.worker import HUNG, Worker, WorkerTimers
+from agent.system.worker import HUNG, Worker, WorkerGoneError, WorkerTimers
 
 log = logging.getLogger(__name__)
 
 TITLES_KEPT = 16
+DEADLY_KEPT = 16
+
+
+class UnplayableFileError(Exception):
+    """A file cannot be shown, for a fault of its own; str() says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,19 @@ class Screen:
         self._on_since = 0.0
         self._titles: dict[int, str] = {}
         self._deaths: dict[str, int] = {}
+        self._probe_turn = asyncio.Lock()
+        self._probing = ""
+        """The file that is being tried, or that was when the worker went."""
+        self._deadly: dict[str, int] = {}
+        """How often the worker died of trying a file."""
         self._complaints: collections.deque[tuple[str, str]] = collections.deque(maxlen=64)
         self._announced: collections.deque[str] = collections.deque(maxlen=256)
         outputs.on_change(self._outputs_changed.set)
+
+    @property
+    def showing(self) -> bool:
+        """Whether an item has come on since the screen is up."""
+        return self.up and self._on_screen is not None
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """`callback` is called after each change of what is on or of the screen's state."""
@@ -164,6 +181,33 @@ class Screen:
         except Exception as error:
             raise RuntimeError(f"no screenshot of screen {self.name}: {error}") from error
 
+    async def probe(self, path: Path, kind: Literal["image", "video"] = "video", deadline_s: float = 30.0) -> None:
+        """Opens a file as media, up to its first frame, without showing it; what is on goes on undisturbed.
+
+        Raises UnplayableFileError; RuntimeError with a sentence when it could not be found out.
+        """
+        name = str(path)
+        async with self._probe_turn:
+            if self._deadly.get(name, 0) >= 2:
+                del self._deadly[name]
+                raise UnplayableFileError("it killed the player twice")
+            if self._worker is None or not self.up:
+                raise RuntimeError(f"screen {self.name} is down: {self.cause}")
+            self._probing, blamed = name, False
+            try:
+                await self._worker.request(Probe(name, kind), deadline_s)
+            except TimeoutError:
+                raise RuntimeError(f"screen {self.name} did not answer within {deadline_s:g} s") from None
+            except (WorkerGoneError, ConnectionError) as error:
+                blamed = True
+                raise RuntimeError(f"screen {self.name} went down while it tried a file: {error}") from error
+            except RuntimeError as error:
+                if str(error).startswith(UNPLAYABLE):
+                    raise UnplayableFileError(str(error).removeprefix(UNPLAYABLE)) from None
+                raise RuntimeError(f"screen {self.name} could not try a file: {error}") from None
+            finally:
+                self._probing = name if blamed else ""
+
     async def run(self) -> None:
         """Keeps the screen running for ever."""
         pause_s = 0.0
@@ -202,6 +246,7 @@ class Screen:
         self._ready.clear()
         self._down_reason = ""
         self._sent = self._on_screen = None
+        self._probing = ""
         spare, self._spare = self._spare, None
         worker = self._worker = Worker(
             f"screen {self.name}",
@@ -269,7 +314,7 @@ class Screen:
                 self._on_since = now
                 self._on_screen = token
                 self._announce(self._title(token), message)
-                self.stage.started(token, now)
+                self.stage.started(token, now, message.duration_s)
             case Ended(token=token):
                 self.stage.ended(token, now)
             case Failed(token=token, reason=reason):
@@ -306,6 +351,12 @@ class Screen:
 
     def _blame(self, how: str) -> None:
         """Counts what the worker died of; an item that killed it twice is set aside."""
+        if self._probing:
+            self._deadly[self._probing] = self._deadly.pop(self._probing, 0) + 1
+            while len(self._deadly) > DEADLY_KEPT:
+                del self._deadly[next(iter(self._deadly))]
+            log.warning("the player died of a file it tried and is started again screen=%s how=%r", self.name, how)
+            return
         shot = self._sent.shot if self._sent else None
         if shot is None or self._now() - self._on_since > self._timers.blamed_s:
             log.warning("the player died and is started again screen=%s how=%r", self.name, how)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 
 from agent.screen.files import Source
 from agent.screen.messages import Shot
-from agent.screen.player import EndReached, Event, FileEnded, FileStarted, FrameShown, Player
+from agent.screen.player import ENDLESS, EndReached, Event, FileEnded, FileStarted, FrameShown, Player
 
 BLANK = -2
 """Token of the blank picture, which has no deadline."""
-_REMEMBERED = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -66,9 +65,10 @@ class Reel:
 
     def play(self, take: Take) -> None:
         """Loads it over the shown one."""
-        self.present, self.follower, self._withdrawn = take, None, None
+        self._turn_to(take)
+        # What else there was never comes on any more; its pictures take memory.
+        self._takes.clear()
         self._load(take, "replace")
-        self._watch(take)
 
     def append(self, take: Take) -> None:
         """Lets it follow the present one without a gap."""
@@ -79,6 +79,8 @@ class Reel:
         """Takes the follower back."""
         if self.follower is not None:
             self._player.post("playlist-clear")
+            if self._withdrawn is not None:
+                self._takes = {entry: take for entry, take in self._takes.items() if take is not self._withdrawn}
             self.follower, self._withdrawn = None, self.follower
 
     def advance(self) -> None:
@@ -107,6 +109,8 @@ class Reel:
         options = {"hwdec": source.hwdec}
         if source.container:
             options["demuxer-lavf-format"] = source.container
+        if source.cycle_s is not None:
+            options |= ENDLESS
         if shot.kind == "image" or shot.loop:
             options["loop-file"] = "inf"
         elif shot.start_s > 0:
@@ -115,9 +119,8 @@ class Reel:
             options["vf"] = "lavfi=[scale={}:{}]".format(*source.shrink)
 
         def entered(entry: int) -> None:
-            self._takes[entry] = take
-            for old in list(self._takes)[:-_REMEMBERED]:
-                del self._takes[old]
+            if take in (self.present, self.follower, self._withdrawn):
+                self._takes[entry] = take
 
         self._player.load(source.path, mode, options, entered)
 
@@ -130,6 +133,8 @@ class Reel:
             self._events.late(take)
 
     def _turn_to(self, take: Take) -> None:
+        if self.present.deadline is not None:
+            self.present.deadline.cancel()
         self.present, self.follower, self._withdrawn = take, None, None
         self._watch(take)
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from agent.screen import decoders, screenshot, sound
 from agent.screen.compat import software_gl_options
-from agent.screen.files import Files
-from agent.screen.messages import TO_WORKER, Down, Scene, Screenshot
+from agent.screen.files import Files, UnplayableError
+from agent.screen.messages import TO_WORKER, UNPLAYABLE, Down, Probe, Scene, Screenshot, Shot
 from agent.screen.output import Output, OutputError
 from agent.screen.projector import OutputLostError, Projector
 from agent.system import logs
@@ -59,6 +59,7 @@ async def _run(arguments: Sequence[str]) -> int:
     code = 0
     try:
         output = Output.parse(options.output, options.mode, options.window, os.environ)
+        files = Files(decoders.detect(), options.hwdec, options.first_frame_s)
         projector = Projector(
             output_options={
                 **output.options(),
@@ -69,14 +70,14 @@ async def _run(arguments: Sequence[str]) -> int:
             vo=output.vo,
             null_size=output.null_size(),
             rotate=options.rotate,
-            files=Files(decoders.detect(), options.hwdec, options.first_frame_s),
+            files=files,
             idle_image=options.idle_image,
             first_frame_s=options.first_frame_s,
             say=channel.send,
         )
         async with asyncio.TaskGroup() as group:
             showing = group.create_task(projector.run(OPEN_S), name="shows scenes")
-            await _listen(channel, projector, group)
+            await _listen(channel, projector, files, group)
             showing.cancel()
     except* (OutputError, OutputLostError) as errors:
         reason = str(_first(errors))
@@ -89,7 +90,7 @@ async def _run(arguments: Sequence[str]) -> int:
     return code
 
 
-async def _listen(channel: Channel, projector: Projector, group: asyncio.TaskGroup) -> None:
+async def _listen(channel: Channel, projector: Projector, files: Files, group: asyncio.TaskGroup) -> None:
     def answer_ping(request_id: int | None) -> None:
         projector.player.post("expand-text", "here", then=lambda _: channel.send(Done(), request_id=request_id))
 
@@ -101,6 +102,8 @@ async def _listen(channel: Channel, projector: Projector, group: asyncio.TaskGro
                 answer_ping(request_id)
             case Screenshot(path):
                 group.create_task(_screenshot(channel, projector, path, request_id), name=f"writes {path}")
+            case Probe():
+                group.create_task(_probe(channel, files, message, request_id), name=f"probes {message.path}")
 
 
 async def _screenshot(channel: Channel, projector: Projector, path: str, request_id: int | None) -> None:
@@ -108,6 +111,15 @@ async def _screenshot(channel: Channel, projector: Projector, path: str, request
         await screenshot.write(projector.player, projector.screen, path)
     except screenshot.ScreenshotError as error:
         channel.send(Done(str(error)), request_id=request_id)
+    else:
+        channel.send(Done(), request_id=request_id)
+
+
+async def _probe(channel: Channel, files: Files, message: Probe, request_id: int | None) -> None:
+    try:
+        await files.probe(Shot(0, message.path, message.kind))
+    except UnplayableError as error:
+        channel.send(Done(str(error) if error.temporary else f"{UNPLAYABLE}{error}"), request_id=request_id)
     else:
         channel.send(Done(), request_id=request_id)
 

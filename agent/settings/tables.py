@@ -136,7 +136,8 @@ class Update(Table):
     source_url: OptionalWebAddress = ""
     check: Literal["off", "6h", "1d"] = "off"
     quiet_hours: QuietHours = ""
-    probation_s: Seconds = 120.0
+    probation_s: Annotated[float, Field(ge=1, le=200, allow_inf_nan=False)] = 120.0
+    """At most so long as leaves time to be back on the old version within five minutes."""
 
 
 class Control(Table):

@@ -6,8 +6,6 @@ repeats an address, because an address may hold a password.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 import re
 from collections.abc import Callable
@@ -16,6 +14,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+
+from agent.update.keys import parse_key
 
 Side = Literal["front", "back", "right", "left"]
 SIDES: tuple[Side, ...] = ("front", "back", "right", "left")
@@ -109,13 +109,7 @@ def parse_quiet_hours(value: str) -> str:
 
 def parse_trusted_key(value: str) -> str:
     """`ed25519:` and the 32 bytes of a public key in base64."""
-    scheme, _, text = value.partition(":")
-    try:
-        good = scheme == "ed25519" and len(base64.b64decode(text, validate=True)) == 32
-    except binascii.Error:
-        good = False
-    if not good:
-        raise ValueError("must be ed25519: and a public key of 32 bytes in base64")
+    parse_key(value)
     return value
 
 

@@ -48,8 +48,9 @@ class PlaylistProgram:
         if self.sequencer:
             self.sequencer.hidden(now)
 
-    def started(self, token: int, now: float) -> None:
+    def started(self, token: int, now: float, duration_s: float | None = None) -> None:
         """See `Program`."""
+        del duration_s
         if self.sequencer:
             self.sequencer.started(token, now)
 

@@ -20,6 +20,14 @@ class Picture:
     closing: bool = False
     background: str = "#000000"
     canvas: tuple[int, int] | None = None
+    dim_percent: float = 0.0
+    """How much darker this program is, 0-100; on top of the device's own brightness."""
+    mark: bool = False
+    """A small mark in a corner: the program's server is not connected."""
+    turn: int = 0
+    """Another number: the item before is over, also where the same shot stays."""
+    over: bool = False
+    """The last item is over; its picture stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,8 @@ class Program(Protocol):
     def hidden(self, now: float) -> None:
         """It no longer has the screen, or the screen is down."""
 
-    def started(self, token: int, now: float) -> None:
-        """The first frame of a shot is on the screen."""
+    def started(self, token: int, now: float, duration_s: float | None = None) -> None:
+        """The first frame of a shot is on the screen. `duration_s`: of a video, or of one round of an animation, if known."""
 
     def ended(self, token: int, now: float) -> None:
         """A video has come to its end."""

@@ -56,6 +56,7 @@ class Sequencer:
         self._failed: set[MediaId] = set()
         self._reported: set[MediaId] = set()
         self._retry_at: float | None = None
+        self._turn = 0
         self._visible = False
         self._running_since: float | None = None
         self._current: _Showing | None = None
@@ -232,6 +233,8 @@ class Sequencer:
             closing=closing,
             background=self.playlist.background,
             canvas=self.playlist.canvas,
+            turn=self._turn,
+            over=self.finished,
         )
 
     def status(self, now: float) -> ProgramStatus:
@@ -365,6 +368,7 @@ class Sequencer:
             self._running_since = None
             return
         assert self._current is not None
+        self._turn += 1
         same = self._planned.token == self._current.token
         self._current = self._planned
         self._running_since = now if same and self._running_since is not None else None

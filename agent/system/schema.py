@@ -38,4 +38,16 @@ MIGRATIONS: tuple[str, ...] = (
         digest TEXT NOT NULL
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE conversion_jobs (     -- jobs of conversion servers that count, and what became of them
+        link TEXT NOT NULL,
+        server TEXT NOT NULL,          -- its address: a link that is given another server begins anew
+        job TEXT NOT NULL,
+        title TEXT NOT NULL,
+        state TEXT NOT NULL,           -- followed, ready, played, ...: see agent.links.conversion.jobs
+        size_bytes INTEGER,            -- of the output
+        changed_at REAL NOT NULL,      -- wall clock; only orders the rows
+        PRIMARY KEY (link, server, job)
+    ) WITHOUT ROWID;
+    """,
 )

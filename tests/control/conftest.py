@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,9 @@ class StandIn:
         self.played: list[tuple[str | None, str, bytes]] = []
         self.failures: list[BaseException] = []
         self.callbacks: list[Callable[[], None]] = []
+        self.updates: list[tuple[str | bytes | None, int | None, bool]] = []
+        self.update_ends: list[str] = []
+        self.nudges = 0
         self.pictures = 0
         self.looked = 0
 
@@ -126,6 +129,33 @@ class StandIn:
             self.failures.append(error)
             raise
         self.played.append((screen, name, body))
+
+    async def update(
+        self, source: AsyncIterator[bytes] | str | None, *, size: int | None, by_hand: bool
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """Takes any bundle but one that says no; what was asked for is in `updates`, how it ended in `update_ends`."""
+        taken: str | bytes | None = source if source is None or isinstance(source, str) else b""
+        try:
+            if source is not None and not isinstance(source, str):
+                taken = b"".join([chunk async for chunk in source])
+                if taken == b"no":
+                    raise CommandError("the signature is wrong")
+            self.updates.append((taken, size, by_hand))
+            yield {"state": "receiving", "received_bytes": 5, "total_bytes": 10}
+            yield {"state": "installing"}
+            if source == "http://host/refused":
+                raise CommandError("there is no room")
+            while source == "http://host/endless":
+                yield {"state": "installing"}
+                await asyncio.sleep(0.01)
+            yield {"version": "1.2.3"}
+            self.update_ends.append("told")
+        except GeneratorExit:
+            self.update_ends.append("left")
+            raise
+
+    def look(self) -> None:
+        self.nudges += 1
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self.callbacks.append(callback)

@@ -66,3 +66,43 @@ async def test_an_agent_that_closes_without_an_answer(tmp_path: Path) -> None:
     async with server:
         with pytest.raises(NoAgentError, match="ended before it answered"):
             await asyncio.to_thread(ControlClient(tmp_path / "control.sock").status)
+
+
+async def test_update(socket_path: Path, stand_in: StandIn) -> None:
+    """A file of known and of unknown size, a URL, and the newest; always by hand, and the last word is the version."""
+    client, sent = ControlClient(socket_path), list[int]()
+    for source, size in (
+        (io.BytesIO(b"x" * 600_000), 600_000),
+        (io.BytesIO(b"y" * 10), None),
+        ("http://host/a", None),
+        (None, None),
+    ):
+        events = await asyncio.to_thread(lambda: list(client.update(source, "a.bundle", size, sent.append)))  # noqa: B023
+        assert events[-1] == {"version": "1.2.3"}
+    assert [by_hand for _, _, by_hand in stand_in.updates] == [True] * 4
+    assert stand_in.updates[0][0] == b"x" * 600_000
+    assert sent[-2:] == [600_000, 10]
+
+
+async def test_update_refused(socket_path: Path) -> None:
+    """Early or late, with the agent's own sentence."""
+    client = ControlClient(socket_path)
+    with pytest.raises(RefusedError, match="signature"):
+        await asyncio.to_thread(lambda: list(client.update(io.BytesIO(b"no"), "a.bundle", 2)))
+    with pytest.raises(RefusedError, match="no room"):
+        await asyncio.to_thread(lambda: list(client.update("http://host/refused")))
+
+
+async def test_an_agent_that_ends_during_an_update(tmp_path: Path) -> None:
+    """Nobody knows what came of it, and where to look is said."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"state": "installing"}\n')
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(hang_up, tmp_path / "control.sock")
+    async with server:
+        with pytest.raises(NoAgentError, match="what came of the update; see signage-agent status"):
+            await asyncio.to_thread(lambda: list(ControlClient(tmp_path / "control.sock").update(None)))

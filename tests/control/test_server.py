@@ -196,3 +196,55 @@ async def test_something_else_in_the_place_is_an_error(stand_in: StandIn, tmp_pa
     with pytest.raises(ControlError, match="cannot be opened"):
         await ControlServer(stand_in, tmp_path / ("x" * 120)).start()
     assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_update(http: aiohttp.ClientSession, stand_in: StandIn) -> None:
+    """A bundle, a URL or neither; what becomes of it comes line by line, and the agent learns that it was told."""
+    asked: list[dict[str, Any]] = [
+        {"data": b"bundle", "headers": {"X-By-Hand": "yes"}},
+        {"json": {"url": "http://host/a"}},
+        {"json": {}},
+    ]
+    for request in asked:
+        async with http.post("/update", **request) as response:
+            assert response.status == 200
+            events = [json.loads(line) async for line in response.content]
+            assert events[0] == {"state": "receiving", "received_bytes": 5, "total_bytes": 10}
+            assert events[-1] == {"version": "1.2.3"}
+    assert stand_in.updates == [(b"bundle", 6, True), ("http://host/a", None, False), (None, None, False)]
+    await _until(lambda: stand_in.update_ends == ["told"] * 3)
+
+
+async def test_update_refused(http: aiohttp.ClientSession) -> None:
+    """Before anything was said the status says so, after that the last line."""
+    async with http.post("/update", data=b"no") as response:
+        assert (response.status, await response.json()) == (409, {"error": "the signature is wrong"})
+    async with http.post("/update", json={"url": "http://host/refused"}) as response:
+        assert [json.loads(line) async for line in response.content][-1] == {"error": "there is no room"}
+    for body in (b"x", b"[]", b'{"url": 5}', b'{"url": ""}', b'{"url": "%s"}' % (b"x" * 5000)):
+        async with http.post("/update", data=body, headers={"Content-Type": "application/json"}) as response:
+            assert response.status == 400
+
+
+async def test_update_of_a_client_that_goes(http: aiohttp.ClientSession, stand_in: StandIn) -> None:
+    """The work learns that nobody listens any more."""
+    async with http.post("/update", json={"url": "http://host/endless"}) as response:
+        await response.content.readline()
+    await _until(lambda: stand_in.update_ends == ["left"])
+
+
+async def test_update_that_breaks_off(socket_path: Path, stand_in: StandIn) -> None:
+    """Half a bundle is none."""
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    writer.write(b"POST /update HTTP/1.1\r\nHost: agent\r\nContent-Length: 1000\r\n\r\nhalf")
+    await writer.drain()
+    writer.close()
+    await reader.read()
+    assert stand_in.updates == []
+
+
+async def test_look(http: aiohttp.ClientSession, stand_in: StandIn) -> None:
+    """The installer's nudge reaches the daemon."""
+    async with http.post("/update/look") as response:
+        assert response.status == 200
+    assert stand_in.nudges == 1

@@ -66,7 +66,7 @@ KEYS = {
     DownloadStatus: "name received_bytes total_bytes",
     LinkStatus: "name kind state since attempts last_error",
     CameraStatus: "source viewers encoder",
-    UpdateStatus: "version candidate last_result",
+    UpdateStatus: "version candidate last_result state",
 }
 
 
@@ -86,6 +86,61 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     for line in render(status, now=NOW, width=width):
         wide = sum(1 for character in line if "\u3000" < character < "\u9fff")
         assert len(line) + wide <= max(width, 40), line
+
+
+def test_a_strip_and_what_waits() -> None:
+    """The technician reads what stands on the progress strip, and what comes next on a screen that shows something."""
+    status = document()
+    front = status["screens"]["front"]
+    front["strip"], front["waiting"] = ["Film.mkv · Encoding · 43 %", "and 2 more"], ["films (Second.mkv)", "main"]
+    lines = render(status, now=NOW, width=100)
+    at = next(number for number, line in enumerate(lines) if "ticker" in line)
+    assert [line.split(maxsplit=1) for line in lines[at + 1 : at + 4]] == [
+        ["strip", "Film.mkv · Encoding · 43 %"],
+        ["strip", "and 2 more"],
+        ["waiting", "films (Second.mkv), main"],
+    ]
+
+
+def test_an_update() -> None:
+    """What comes, what is on probation and what it lacks, and how the last one ended; the cause is a server's text, too."""
+    status = document()
+    status["update"] = {
+        "version": "0.1.0",
+        "state": "receiving",
+        "received_bytes": 12_000_000,
+        "total_bytes": 60_000_000,
+        "by": "main",
+        "candidate": {"version": "0.2.0", "state": "on probation", "unmet": ["no server was reached"]},
+        "last_result": {"result": "rolled back", "version": "0.2.0", "cause": "it \x1b[2J", "at": "2026-01-05T09:58:00+00:00"},
+    }
+    lines = render(status, now=NOW, width=100)
+    begin = lines.index("Update")
+    assert lines[begin : begin + 5] == [
+        "Update",
+        "  receiving     from main      12.0 MB of 60.0 MB",
+        "  on probation  version 0.2.0  no server was reached",
+        "  rolled back   version 0.2.0  it  [2J, 09:58:00",
+        "",
+    ]
+
+
+def test_films_on_their_way() -> None:
+    """Each job of a converter with what is known of it."""
+    job = {
+        "link": "films",
+        "id": "j1",
+        "title": "A film.mkv",
+        "state": "processing",
+        "percent": 45.5,
+        "stage": "TRANSCODE",
+        "eta_s": 65,
+    }
+    failed = {"link": "films", "id": "j2", "title": "B", "state": "failed", "percent": None, "error": "no encoder"}
+    lines = render(document() | {"jobs": [job, failed, {}]}, now=NOW)
+    place = lines.index("Films")
+    assert re.fullmatch(r"  A film.mkv  processing  █+░+  46 %, transcode, 1:05 left", lines[place + 1])
+    assert re.fullmatch(r"  B +failed +no encoder", lines[place + 2])
 
 
 def test_texts_from_servers_cannot_steer_the_terminal() -> None:

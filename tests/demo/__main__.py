@@ -13,9 +13,11 @@ from pathlib import Path
 
 from tests.demo import DIRECTORY, DemoError, say
 from tests.demo.children import Children
+from tests.demo.feed import Feed
 from tests.demo.surroundings import (
     CONFIGURATION,
     MEDIA,
+    PLAYLIST_LINK,
     clear,
     environment,
     start_screen,
@@ -77,18 +79,22 @@ async def _story(options: argparse.Namespace, children: Children) -> int:
     output = await start_screen(children)
     control = await start_sound(children)
     write_configuration(address, output, control)
+    feed = Feed(address, PLAYLIST_LINK, seconds=options.seconds)
+    await feed.prepare()
     await children.start("agent", agent("run", "--config", str(CONFIGURATION)))
     started = time.monotonic()
     host = address.rpartition("/")[2]
     say(f"console: {address}/   (seen from elsewhere: ssh -L {host.rpartition(':')[2]}:{host} THIS-MACHINE)")
     say("logs: .demo/agent.log .demo/server.log" + ("" if options.seconds else "; Ctrl-C ends the demo"))
 
-    watch = Watch(address)
+    watch = Watch(address, feed)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(watch.follow_server(), name="follow server")
         looking = tasks.create_task(watch.follow_agent(), name="follow agent")
+        feeding = tasks.create_task(feed.play(watch.presented), name="feed")
         await _until_end(options, children, watch, started)
         looking.cancel()
+        feeding.cancel()
         faults = await watch.faults(options.screenshot or DIRECTORY / "screenshot.png")
         following.cancel()
     for fault in faults:
@@ -97,6 +103,8 @@ async def _story(options: argparse.Namespace, children: Children) -> int:
         say("the last lines of .demo/agent.log:\n" + "\n".join(children.last_lines("agent", 25)))
         return 1
     say(f"all is well: a playlist is ready, and its pictures are on the screen (after {time.monotonic() - started:.0f} s)")
+    if feed.acts:
+        say("the pixel feed came over the playlist and handed the screen back")
     return 0
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 from tests.demo import CHECKOUT, DIRECTORY, SERIAL, DemoError, say
 from tests.demo.children import Children
+from tests.demo.feed import FEED_ID, FEED_LINK, HOLD_S
 from tests.servers.signage import PASSWORD, USERNAME
 from tests.sound import PrivateSound
 
 SIZE = "1280x720"
 DEVICE_ID = "02DE30000001"
 """Of the speaker; the agent finds no network interface in the demo's sysfs."""
+PLAYLIST_LINK = "main"
 MEDIA = DIRECTORY / "media"
 SOCKET = DIRECTORY / "run/control.sock"
 CONFIGURATION = DIRECTORY / "agent.toml"
@@ -151,7 +153,7 @@ socket = "{SOCKET}"
 
 [[links]]
 kind = "signage"
-name = "main"
+name = "{PLAYLIST_LINK}"
 url = "{address}"
 username = "{USERNAME}"
 password = "{PASSWORD}"
@@ -167,4 +169,11 @@ kind = "speaker"
 name = "speaker"
 url = "{address}"
 device_id = "{DEVICE_ID}"
+
+[[links]]
+kind = "tronbyt"
+name = "{FEED_LINK}"
+url = "{address}/{FEED_ID}/ws"
+hold_s = {HOLD_S}
+spread_s = 1
 """)

@@ -13,6 +13,7 @@ import aiohttp
 from PIL import Image
 
 from tests.demo import DIRECTORY, SERIAL, say
+from tests.demo.feed import Feed
 from tests.demo.surroundings import SOCKET, environment
 
 LOOK_S = 1.0
@@ -25,10 +26,11 @@ SCREENSHOTS = 8
 class Watch:
     """Follows server and agent and says what changes."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, feed: Feed) -> None:
         self.presented = asyncio.Event()
         """Set once the agent says that it plays."""
         self._address = address
+        self._feed = feed
         self._device: dict[str, Any] = {}
         self._said: dict[str, str] = {}
 
@@ -38,6 +40,8 @@ class Watch:
         async with aiohttp.ClientSession() as session, session.ws_connect(url, max_msg_size=0) as socket:
             async for frame in socket:
                 message = json.loads(frame.data)
+                if message["type"] == "state" and message["service"] == "tronbyt":
+                    self._feed.hear(message["state"]["displays"])
                 if message["type"] == "state" and message["service"] == "signage":
                     for device in message["state"]["devices"]:
                         if device["serial"] == SERIAL:
@@ -66,7 +70,7 @@ class Watch:
             faults.append(f"the agent has no playlist ready: {status['playlists']}")
         if not any(screen["state"] == "playing" and screen["media_id"] is not None for screen in status["screens"].values()):
             faults.append(f"the screen does not play: {status['screens']}")
-        return faults + await take_screenshot(screenshot)
+        return faults + self._feed.faults() + await take_screenshot(screenshot)
 
     def _tell_status(self, status: dict[str, Any]) -> None:
         for link in status["links"]:
@@ -74,6 +78,7 @@ class Watch:
         for playlist in status["playlists"]:
             items = f"{playlist['downloaded_items']} of {playlist['total_items']} items are here"
             self._tell(f"playlist {playlist['name']}", f"{playlist['status']}, {items}")
+        self._feed.look(status["screens"])
         for name, screen in status["screens"].items():
             self._tell(f"screen {name}", f"{screen['state']} {screen['title'] or ''}".strip())
             if screen["state"] == "playing":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from agent.device import Device
 from agent.links import registry
 from agent.settings import load_settings
 
@@ -33,3 +36,21 @@ def test_no_ca_file(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(LINK)
     assert registry._tls(load_settings(path, environ={}).links[0])[1] == ""
+
+
+async def test_a_speaker_link_gets_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also whether an update may come without its digest."""
+    made: list[dict[str, Any]] = []
+
+    def note(*_: Any, **options: Any) -> SimpleNamespace:
+        made.append(options)
+        return SimpleNamespace()
+
+    monkeypatch.setattr("agent.links.speaker.link.SpeakerLink", note)
+    device = cast("Device", SimpleNamespace(identity=SimpleNamespace(device_id="A1B2C3D4E5F6")))
+    path = tmp_path / "agent.toml"
+    for line, wanted in (("", True), ("require_sha256 = false\n", False)):
+        path.write_text(f'[[links]]\nkind = "speaker"\nurl = "ws://speaker.example"\n{line}')
+        registry.make_link(load_settings(path, environ={}).links[0], device)
+        assert made[-1]["require_sha256"] is wanted
+        assert made[-1]["device_id"] == "A1B2C3D4E5F6"

@@ -16,7 +16,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from agent.screen.messages import TO_WORKER, Down, Ended, Failed, Notice, Progress, Ready, Scene, Screenshot, Started
+from agent.screen.messages import (
+    TO_WORKER,
+    UNPLAYABLE,
+    Down,
+    Ended,
+    Failed,
+    Notice,
+    Probe,
+    Progress,
+    Ready,
+    Scene,
+    Screenshot,
+    Started,
+)
 from agent.system.wire import Done, Ping
 from agent.system.worker import Channel, open_channel
 
@@ -62,6 +75,17 @@ class Player:
             Path(path).write_bytes(b"a picture")
             self._channel.send(Done(), request_id=request_id)
 
+    def probe(self, path: str, request_id: int | None) -> None:
+        """Answers a request to try a file."""
+        if "kill" in path:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif "bad" in path:
+            self._channel.send(Done(f"{UNPLAYABLE}no decoder"), request_id=request_id)
+        elif "busy" in path:
+            self._channel.send(Done("the disk is full"), request_id=request_id)
+        elif "never" not in path:
+            self._channel.send(Done(), request_id=request_id)
+
 
 async def main() -> None:
     """Presents until the daemon hangs up."""
@@ -89,6 +113,8 @@ def answer(player: Player, channel: Channel, message: Any, request_id: int | Non
             channel.send(Done(), request_id=request_id)
         case Screenshot(path):
             player.photograph(path, request_id)
+        case Probe(path):
+            player.probe(path, request_id)
         case Scene():
             player.show(message)
 

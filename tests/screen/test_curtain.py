@@ -6,22 +6,9 @@ import asyncio
 
 import numpy as np
 
-from agent.screen.curtain import _beside
-from agent.screen.geometry import Rect
 from agent.screen.messages import Ticker
 from tests.display import near
 from tests.screen.conftest import BLUE, GREEN, RED, Media, Stand
-
-WHOLE = Rect(0, 0, 1280, 720)
-
-
-def test_beside_a_bar() -> None:
-    """The snapshot leaves the ticker's bar free on whichever edge it is."""
-    assert _beside(WHOLE, None) == WHOLE
-    assert _beside(WHOLE, Rect(0, 0, 1280, 70)) == Rect(0, 70, 1280, 650)
-    assert _beside(WHOLE, Rect(0, 650, 1280, 70)) == Rect(0, 0, 1280, 650)
-    assert _beside(WHOLE, Rect(0, 0, 70, 720)) == Rect(70, 0, 1210, 720)
-    assert _beside(WHOLE, Rect(1210, 0, 70, 720)) == Rect(0, 0, 1210, 720)
 
 
 async def test_a_change_of_place_is_not_seen(stand: Stand, media: Media) -> None:

@@ -71,3 +71,14 @@ def test_canvas_scale() -> None:
     assert LYING.canvas_scale((3840, 1080)) == 0.5
     assert Screen(1920, 1080, 90).canvas_scale((1080, 1920)) == 1
     assert LYING.canvas_scale(None) == LYING.canvas_scale((0, 5)) == 1
+
+
+def test_beside_a_bar() -> None:
+    """A bar is left free on whichever edge it is; one that covers everything leaves nothing."""
+    whole = Rect(0, 0, 1280, 720)
+    assert whole.beside(Rect(0, 0, 1280, 70)) == Rect(0, 70, 1280, 650)
+    assert whole.beside(Rect(0, 650, 1280, 70)) == Rect(0, 0, 1280, 650)
+    assert whole.beside(Rect(0, 0, 70, 720)) == Rect(70, 0, 1210, 720)
+    assert whole.beside(Rect(1210, 0, 70, 720)) == Rect(0, 0, 1210, 720)
+    assert Rect(70, 0, 1210, 720).beside(Rect(70, 600, 1210, 120)) == Rect(70, 0, 1210, 600)
+    assert whole.beside(Rect(0, 0, 1280, 720)).height == 0

@@ -17,7 +17,7 @@ import pytest
 
 from agent.screen import proxy
 from agent.screen.messages import Ticker
-from agent.screen.proxy import Screen, ScreenTimers
+from agent.screen.proxy import Screen, ScreenTimers, UnplayableFileError
 from agent.stage import sequencer
 from agent.stage.clip import ClipProgram
 from agent.stage.playlist import Item, Playlist
@@ -455,6 +455,40 @@ async def test_screenshots(room: Open, tmp_path: Path) -> None:
     os.kill(opened.pid(), signal.SIGKILL)
     with pytest.raises(RuntimeError, match="no screenshot of screen front"):
         await asyncio.wait_for(waiting, DEADLINE_S)
+
+
+async def test_trying_a_file(room: Open) -> None:
+    """A good file is no news, a bad one is a sentence about it; what could not be found out is another error."""
+    opened = room(unplugged="no display")
+    with pytest.raises(RuntimeError, match=r"^screen front is down: starting$"):
+        await opened.screen.probe(Path("/media/a.mp4"))
+    opened.outputs.change()
+    opened.play("a.png", "b.png")
+    await opened.shows("a.png")
+    await opened.screen.probe(Path("/media/a.mp4"))
+    with pytest.raises(UnplayableFileError, match=r"^no decoder$"):
+        await opened.screen.probe(Path("/media/bad.mp4"))
+    with pytest.raises(RuntimeError, match=r"^screen front could not try a file: the disk is full$"):
+        await opened.screen.probe(Path("/media/busy.mp4"))
+    with pytest.raises(RuntimeError, match=r"^screen front did not answer within 0.05 s$"):
+        await opened.screen.probe(Path("/media/never.mp4"), deadline_s=0.05)
+    assert opened.titles() == ["a.png"]
+
+
+async def test_a_file_that_kills_the_player_when_tried(room: Open) -> None:
+    """Twice it could not be found out, then it is the file's fault; what is on comes back and is not blamed."""
+    opened = room()
+    opened.play("a.png", "b.png")
+    for restarts in (1, 2):
+        await opened.shows("a.png")
+        with pytest.raises(RuntimeError, match="went down while it tried a file"):
+            await opened.screen.probe(Path("/media/kill.mp4"))
+        await opened.until(lambda restarts=restarts: opened.screen.restarts == restarts)  # type: ignore[misc]
+    await opened.shows("a.png")
+    with pytest.raises(UnplayableFileError, match="killed the player twice"):
+        await opened.screen.probe(Path("/media/kill.mp4"))
+    assert opened.failed == []
+    assert opened.screen.restarts == 2
 
 
 async def test_it_ends_with_its_player(room: Open) -> None:

@@ -4,6 +4,7 @@ Run `scripts/mock-server` for a server with a console page.
 """
 
 from tests.servers.camera import SignalingServer
+from tests.servers.conversion import ConversionServer
 from tests.servers.core import Hub
 from tests.servers.devices import Device, Message, Screenshot
 from tests.servers.exchange import Request
@@ -20,6 +21,7 @@ from tests.servers.signage import (
     SignageServer,
 )
 from tests.servers.speaker import SpeakerServer
+from tests.servers.tronbyt import TronbytServer
 
 __all__ = [
     "LOGIN_PATH",
@@ -29,6 +31,7 @@ __all__ = [
     "REGISTER_PATH",
     "SIDES",
     "SOCKET_PATH",
+    "ConversionServer",
     "Device",
     "Fault",
     "Hub",
@@ -41,6 +44,7 @@ __all__ = [
     "SignageServer",
     "SignalingServer",
     "SpeakerServer",
+    "TronbytServer",
     "item",
     "playlist",
     "screen",

@@ -15,6 +15,8 @@ from tests.servers.make_media import make_media, media_names
 from tests.servers.prompt import read_prompt
 from tests.servers.signage import PASSWORD, USERNAME, SignageServer
 from tests.servers.speaker import SOCKET_PATH, SpeakerServer
+from tests.servers.tronbyt import TronbytServer
+from tests.servers.tronbyt_devices import demo_apps
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -44,6 +46,7 @@ async def _serve(options: argparse.Namespace) -> int:
     server = SignageServer(username=options.username, password=options.password, host=options.host, port=options.port)
     SignalingServer(hub=server.hub)
     SpeakerServer(hub=server.hub)
+    feeds = TronbytServer(hub=server.hub, apps=demo_apps())
     furnish(server, options.media)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -54,6 +57,7 @@ async def _serve(options: argparse.Namespace) -> int:
         _say(f"agents:  url {server.url}, username {options.username}, password {options.password}")
         _say(f"cameras: url {server.url.replace('http', 'ws', 1)}{DEVICE_PATH}")
         _say(f"speakers: url {server.url.replace('http', 'ws', 1)}{SOCKET_PATH}")
+        _say(f"feeds: url {feeds.device_url('0a1b2c3d')} or any other eight hex digits")
         prompt = None
         if sys.stdin.isatty():
             _say("help lists the commands")
@@ -66,7 +70,7 @@ async def _serve(options: argparse.Namespace) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="mock-server", description="A signage server with a console page, for people and demos."
+        prog="mock-server", description="Servers for signage, cameras, speakers and pixel feeds in one, with a console page."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s; 0.0.0.0 for the whole network)")
     parser.add_argument("--port", type=int, default=8800, help="port (%(default)s; 0 takes a free one)")

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.servers.signage import SignageServer
 from tests.servers.speaker_prompt import HELP as SPEAKER_HELP, run_line as run_speaker_line
+from tests.servers.tronbyt_prompt import HELP as FEED_HELP, run_line as run_feed_line
 
 HELP = """\
 devices                      who is there and what it plays
@@ -63,9 +64,11 @@ async def run_line(server: SignageServer, line: str) -> None:
     word, _, rest = line.strip().partition(" ")
     rest = rest.strip()
     if word in ("", "help", "?"):
-        _say(f"{HELP}\n\n{SPEAKER_HELP}")
+        _say(f"{HELP}\n\n{SPEAKER_HELP}\n\n{FEED_HELP}")
     elif word == "speaker":
         _say(await run_speaker_line(server.hub, rest))
+    elif word == "feed":
+        _say(await run_feed_line(server.hub, rest))
     elif word == "devices":
         _list_devices(server)
     elif word == "expire":

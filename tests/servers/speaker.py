@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import hashlib
 import json
-import struct
 import time
-import zlib
 from collections.abc import Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -24,14 +20,18 @@ from tests.servers.adpcm import Coder
 from tests.servers.core import CONSOLE_PREFIX, Hub
 from tests.servers.exchange import FAULT, abort, hide_tokens, no_number, record_of, refusal
 from tests.servers.service import Service
-from tests.servers.speaker_devices import RECORDINGS_KEPT, Form, Ota, Peer, Recording, Said, Speaker, shown
+from tests.servers.speaker_devices import RECORDINGS_KEPT, Peer, Recording, Said, Speaker, shown
+from tests.servers.speaker_firmware import CHUNK_BYTES, TROUBLES, Form, Ota, Sending, Transfer, bundle_version, sending
 from tests.servers.voices import RATE, SAMPLES, Samples, read_wav, write_wav
 
 SOCKET_PATH = "/ws"
 CONSOLE_PATH = f"{CONSOLE_PREFIX}speaker/"
 FRAME_BYTES = 512
 FRAME_S = 2 * FRAME_BYTES / RATE
-OTA_CHUNK_BYTES = 2048
+OTA_CHUNK_BYTES = CHUNK_BYTES
+LARGEST_IMAGE_BYTES = 1024**3
+USELESS = bytes(range(256)) * 80
+"""An image that no device takes."""
 MESSAGES_KEPT = 20_000
 GARBAGE: tuple[str | bytes, ...] = (
     "", " ", "{", "}", "[]", "{}", "null", "NaN", "5", '"text"', "\N{GRINNING FACE}", "\ud7ff", '{"cmd": null}', '{"cmd": 5}',
@@ -116,24 +116,22 @@ class SpeakerServer(Service):
             speaker.announcing = None
             self.hub.changed()
 
-    async def offer_firmware(self, device_id: str, image: bytes, form: Form, version: str = "") -> Ota:
-        """Asks for an update and streams the image in the same instant, whatever the device answers. Raises ConnectionError."""
+    async def offer_firmware(
+        self, device_id: str, image: bytes, form: Form, version: str = "", *, name: str = "", how: Sending | None = None
+    ) -> Ota:
+        """Asks for an update and streams the image in the same instant, whatever the device answers. Raises ConnectionError.
+
+        It returns when all is sent; what the device says in the end comes in `answers`.
+        """
         speaker, peer = self.speaker(device_id), self._peer(device_id)
-        ota = speaker.ota = Ota(form)
-        chunks = [image[at : at + OTA_CHUNK_BYTES] for at in range(0, len(image), OTA_CHUNK_BYTES)]
-        request: dict[str, Any] = {"cmd": "request_ota"}
-        if form > 1:
-            request |= {"size": len(image), "sha256": hashlib.sha256(image).hexdigest()}
-        if form == 3:
-            request |= {"chunk_size": OTA_CHUNK_BYTES, "total_chunks": len(chunks)}
-        if version:
-            request["version"] = version
-        await self.send(device_id, request)
-        for seq, chunk in enumerate(chunks):
-            await self._send_chunk(peer, ota, seq, chunk)
-        if form > 1:
-            await peer.socket.send_str("OTA_COMPLETE")
-            self.hub.event(self.kind, device_id, "out", "OTA_COMPLETE", dataclasses.asdict(ota))
+        before = str(speaker.handshakes[-1].get("firmware_version", "")) if speaker.handshakes else ""
+        ota = speaker.ota = Ota(form, device_id, name=name, version=version, before=before)
+        try:
+            await Transfer(self, peer, ota, how or Sending()).send(image)
+        except ConnectionError:
+            ota.state = "cut"
+            self.hub.changed()
+            raise
         return ota
 
     async def send_garbage(self, device_id: str) -> None:
@@ -163,6 +161,7 @@ class SpeakerServer(Service):
     def state(self) -> dict[str, Any]:
         return {
             "device_url": f"{self.url.replace('http', 'ws', 1)}{SOCKET_PATH}",
+            "troubles": [{"name": name, "title": title} for name, title in TROUBLES.items()],
             "samples": [{"name": name, "title": title} for name, (title, _) in SAMPLES.items()],
             "restarted_ms": self.restarts[-1] if self.restarts else None,
             "speakers": [shown(speaker) for speaker in self.speakers.values()],
@@ -181,7 +180,7 @@ class SpeakerServer(Service):
             title, make = SAMPLES[str(args["sample"])]
             self.start_announcement(device_id, make(), title)
         elif name == "offer_firmware":
-            self.start_offer(device_id, args["form"])
+            self.start_offer(device_id, args["form"], name="an image of no use")
         elif name == "garbage":
             await self.send_garbage(device_id)
         elif name == "half_open":
@@ -201,12 +200,17 @@ class SpeakerServer(Service):
         self.speaker(device_id).announcing = {"name": name, "done": 0, "frames": 1}
         self._spawn(self.announce(device_id, samples, name=name), "announcement")
 
-    def start_offer(self, device_id: str, form: Any) -> None:
-        """`offer_firmware` with an image of no use, in the background. Raises ValueError, ConnectionError."""
+    def start_offer(self, device_id: str, form: Any, image: bytes = USELESS, *, name: str = "", trouble: str = "") -> None:
+        """`offer_firmware` in the background, of an image of no use unless one is given. Raises ValueError, ConnectionError."""
         if form not in (1, 2, 3):
             raise ValueError("the forms are 1, 2 and 3")
         self._peer(device_id)
-        self._spawn(self.offer_firmware(device_id, bytes(range(256)) * 80, form, "9.9.9"), "firmware")
+        ota = self.speaker(device_id).ota
+        if ota is not None and ota.state == "sending" and self.speaker(device_id).live:
+            raise ValueError("an image is being sent already")
+        how = sending(trouble, len(image) // OTA_CHUNK_BYTES)
+        version = bundle_version(image) or "9.9.9"
+        self._spawn(self.offer_firmware(device_id, image, form, version, name=name, how=how), "firmware")
 
     def _spawn(self, work: Coroutine[Any, Any, Any], what: str) -> None:
         async def run() -> None:
@@ -223,6 +227,7 @@ class SpeakerServer(Service):
         app.router.add_get(SOCKET_PATH, self._socket)
         app.router.add_get(f"{CONSOLE_PATH}recording", self._give_recording)
         app.router.add_post(f"{CONSOLE_PATH}announce", self._take_announcement)
+        app.router.add_post(f"{CONSOLE_PATH}firmware", self._take_firmware)
         app.router.add_post(f"{CONSOLE_PATH}restart", self._take_restart)
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
@@ -246,7 +251,8 @@ class SpeakerServer(Service):
                 if frame.type == WSMsgType.PING:
                     peer.pings.append(time.monotonic())
                     self.hub.changed()
-                    await socket.pong(frame.data)
+                    if not peer.holds_pongs:
+                        await socket.pong(frame.data)
                 elif frame.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                     if speaker is None:
                         speaker = await self._greet(peer, frame.data)
@@ -300,12 +306,9 @@ class SpeakerServer(Service):
         if data.get("cmd") == "device_handshake" or data.get("status") == "ok":
             speaker.status |= {key: value for key, value in data.items() if key not in ("cmd", "status", "message")}
         if speaker.ota is not None:
-            if "ota_ack" in data:
-                speaker.ota.acks.append(data["ota_ack"])
-            elif "ota_nack" in data:
-                speaker.ota.nacks.append(data["ota_nack"])
+            speaker.ota.take(data)
         if "ota_nack" not in data and "ota_ack" not in data:
-            title = str(data.get("cmd") or data.get("status") or "object")
+            title = str(data.get("cmd") or data.get("status") or data.get("action") or "object")
             self.hub.event(self.kind, speaker.device_id, "in", title, hide_tokens(data))
 
     @staticmethod
@@ -314,23 +317,6 @@ class SpeakerServer(Service):
             speaker.recordings[-1].frames.append(data)
         else:
             speaker.strays.append(data)
-
-    async def _send_chunk(self, peer: Peer, ota: Ota, seq: int, chunk: bytes) -> None:
-        if ota.form < 3:
-            await peer.socket.send_bytes(chunk)
-            ota.sent += 1
-            return
-        for _ in range(3):
-            before = len(ota.acks) + len(ota.nacks)
-            await peer.socket.send_bytes(struct.pack("<III", seq, len(chunk), zlib.crc32(chunk)) + chunk)
-            ota.sent += 1
-            try:
-                await self.wait_for(lambda n=before: len(ota.acks) + len(ota.nacks) > n, self.chunk_answer_s)  # type: ignore[misc]
-            except TimeoutError:
-                ota.silences += 1
-                continue
-            if seq in ota.acks:
-                return
 
     def _peer(self, device_id: str) -> Peer:
         peers = self.speaker(device_id).peers
@@ -357,6 +343,24 @@ class SpeakerServer(Service):
         except (ValueError, ConnectionError) as error:
             return refusal(400, str(error))
         return web.json_response({"seconds": round(len(samples) / RATE, 2)})
+
+    async def _take_firmware(self, request: web.Request) -> web.StreamResponse:
+        _require_own_page(request)
+        query = request.query
+        image = bytearray()
+        try:
+            if query.get("device_id", "") not in self.speakers:
+                raise ValueError(f"no such device: {query.get('device_id', '')}")
+            async for piece in request.content.iter_any():
+                image += piece
+                if len(image) > LARGEST_IMAGE_BYTES:
+                    raise ValueError("the file is too large")
+            form = int(query.get("form", "2"))
+            name = query.get("name", "file")[:80]
+            self.start_offer(query["device_id"], form, bytes(image), name=name, trouble=query.get("trouble", ""))
+        except (ValueError, ConnectionError) as error:
+            return refusal(400, str(error))
+        return web.json_response({"bytes": len(image)})
 
     async def _take_restart(self, request: web.Request) -> web.StreamResponse:
         _require_own_page(request)

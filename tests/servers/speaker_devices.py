@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 
 from tests.servers.adpcm import Coder
 from tests.servers.core import Hub
 from tests.servers.exchange import hide_tokens
+from tests.servers.speaker_firmware import Ota
 from tests.servers.voices import RATE
 
 RECORDINGS_KEPT = 20
-
-Form = Literal[1, 2, 3]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,25 +44,13 @@ class Recording:
 
 
 @dataclasses.dataclass
-class Ota:
-    """How sending an image went."""
-
-    form: Form
-    sent: int = 0
-    """Frames."""
-    acks: list[int] = dataclasses.field(default_factory=list)
-    nacks: list[int] = dataclasses.field(default_factory=list)
-    silences: int = 0
-    """Chunks without any answer in time."""
-
-
-@dataclasses.dataclass
 class Peer:
-    """One socket. `muted`: nothing is read any more, pings are not answered, and yet it stays open."""
+    """One socket. `muted`: nothing is read any more, and yet it stays open. `holds_pongs`: pings are not answered."""
 
     socket: web.WebSocketResponse
     request: web.Request
     muted: bool = False
+    holds_pongs: bool = False
     pings: list[float] = dataclasses.field(default_factory=list)
     """When they came, time.monotonic()."""
 
@@ -126,7 +113,7 @@ def shown(speaker: Speaker) -> dict[str, Any]:
         "status": {key: value for key, value in speaker.status.items() if isinstance(value, str | int | float)},
         "answer": hide_tokens(answers[-1]) if answers else None,
         "announcing": speaker.announcing,
-        "ota": dataclasses.asdict(speaker.ota) if speaker.ota else None,
+        "ota": speaker.ota.shown() if speaker.ota else None,
         "recordings": [
             {"number": one.number, "wall_ms": one.wall_ms, "seconds": round(one.seconds, 2), "ended": one.ended}
             for one in speaker.recordings

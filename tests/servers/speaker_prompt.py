@@ -16,7 +16,7 @@ speaker status               request_status, to all connected speakers
 speaker vol N | bright N | name TEXT | reboot
 speaker wifi SSID PASSWORD | wsurl URL         refused by every device
 speaker announce [FILE.wav | chime | tone]
-speaker ota 1 | 2 | 3        offers an image in this form, whatever is answered
+speaker ota 1 | 2 | 3 [FILE] sends a bundle, or an image of no use, in this form, whatever is answered
 speaker say TEXT | send JSON | garbage | halfopen | drop
 speaker list                 who is there"""
 
@@ -43,7 +43,7 @@ async def run_line(hub: Hub, line: str) -> str:
     answers = []
     for device_id in targets:
         if word == "ota":
-            service.start_offer(device_id, int(rest or 1))
+            await _offer(service, device_id, rest)
         elif word == "say":
             await service.send_raw(device_id, rest)
         elif word == "garbage":
@@ -56,6 +56,15 @@ async def run_line(hub: Hub, line: str) -> str:
             answer = await _ask(service, device_id, _message(word, rest))
             answers.append(json.dumps(answer, ensure_ascii=False))
     return "\n".join(answers) or "done"
+
+
+async def _offer(service: SpeakerServer, device_id: str, rest: str) -> None:
+    """An image, in a form that is 1 when it is not said."""
+    form, _, path = rest.partition(" ")
+    if path.strip():
+        service.start_offer(device_id, int(form), await _bytes(path.strip()), name=Path(path.strip()).name)
+    else:
+        service.start_offer(device_id, int(form or 1))
 
 
 def _message(word: str, rest: str) -> dict[str, Any]:

@@ -48,3 +48,52 @@ def test_the_failure_of_another_shot_is_not_its_own() -> None:
     clip.failed(1, 1)
     clip.ended(2, 1)
     assert not clip.over
+
+
+def test_it_says_once_when_it_begins_and_how_it_ended() -> None:
+    """The first frame counts once, however often the film comes on; so does the end."""
+    said: list[str] = []
+    clip = ClipProgram(
+        "clip", 50, itertools.count(1), video("v"), 0, on_started=lambda: said.append("started"), on_over=said.append
+    )  # fmt: skip
+    clip.shown(0)
+    clip.started(99, 0)
+    assert not clip.begun
+    for now in (1, 2):
+        clip.started(1, now)
+        clip.hidden(now)
+        clip.shown(now)
+    assert said == ["started"]
+    clip.ended(99, 3)
+    clip.ended(1, 3)
+    clip.clear()
+    assert said == ["started", "played"]
+    assert clip.outcome == "played"
+
+
+def test_a_still_is_over_after_its_time() -> None:
+    """An image says so, too."""
+    said: list[str] = []
+    clip = ClipProgram("clip", 50, itertools.count(1), image("i", 5), 0, on_over=said.append)
+    clip.shown(0)
+    clip.started(1, 0)
+    clip.tick(4.9)
+    assert (clip.outcome, said) == ("", [])
+    clip.tick(5)
+    assert (clip.outcome, said) == ("played", ["played"])
+
+
+def test_how_a_clip_can_end_otherwise() -> None:
+    """It cannot be shown, or its owner clears it."""
+    for outcome in ("failed", "stopped"):
+        said: list[str] = []
+        clip = ClipProgram("clip", 50, itertools.count(1), video("v"), 0, on_over=said.append)
+        clip.shown(0)
+        if outcome == "failed":
+            clip.failed(1, 1)
+        else:
+            clip.clear()
+        clip.ended(1, 2)
+        clip.clear()
+        assert said == [outcome]
+        assert clip.over

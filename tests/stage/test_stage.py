@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 
-from agent.screen.messages import Ticker
+from agent.screen.messages import StripLine, Ticker
 from agent.stage.clip import ClipProgram
+from agent.stage.feed import FeedImage, FeedProgram
 from agent.stage.playlist import Playlist
 from agent.stage.playlist_program import PlaylistProgram
 from agent.stage.stage import Stage
@@ -29,10 +30,10 @@ class House(Cinema):
         self.look()
         return program
 
-    def clip(self, name: str = "clip", priority: int = 50, *, still: bool = False) -> ClipProgram:
+    def clip(self, name: str = "clip", priority: int = 50, *, still: bool = False, after_item: bool = False) -> ClipProgram:
         """A clip, on the stage."""
         item = image(name, 5) if still else video(name)
-        program = ClipProgram(name, priority, self.stage.tokens, item, self.now)
+        program = ClipProgram(name, priority, self.stage.tokens, item, self.now, after_item=after_item)
         self.stage.put(program, self.now)
         self.look()
         return program
@@ -71,6 +72,20 @@ def test_on_a_tie_the_first_one_shows() -> None:
     house.put("one", 10, playlist(image("1")))
     house.put("two", 10, playlist(image("2")))
     assert house.title == "1"
+
+
+def test_on_a_tie_the_one_named_first_shows_whenever_it_comes() -> None:
+    """The order of the configuration counts, not that in which servers were reached; who is not named comes after them."""
+    house = House()
+    house.stage.order = ("one", "two", "three")
+    house.put("unnamed", 10, playlist(image("u")))
+    house.put("three", 10, playlist(image("3")))
+    house.put("one", 10, playlist(image("1")))
+    house.put("two", 10, playlist(image("2")))
+    assert house.title == "1"
+    assert house.stage.status(house.now).waiting == ("two", "three", "unnamed")
+    house.stage.order = ("two", "one")
+    assert house.title == "2"
 
 
 def test_who_has_nothing_to_show_is_passed_over() -> None:
@@ -254,3 +269,250 @@ def test_the_overlay_lies_over_every_program() -> None:
         house.stage.put(program, house.now)
     house.stage.ticker = Ticker("hello", canvas=(100, 50))
     assert house.stage.scene(house.now).ticker == Ticker("hello", canvas=(100, 50))
+
+
+# Clips that let an item come to its end
+
+
+def test_a_clip_after_an_image() -> None:
+    """The image has all its time; then the clip; then the next item, from its beginning and for all of its time."""
+    house = House(clip=7.0)
+    house.put("list", 10, LIST)
+    house.run(3)
+    clip = house.clip(after_item=True)
+    assert (house.title, clip.begun) == ("a", False)
+    house.run(30)
+    assert house.seen == ["a", "clip", "b", "a"]
+    assert house.at == [0, 10, 17, 27]
+
+
+def test_a_clip_after_a_video_follows_without_a_gap() -> None:
+    """It is what the player goes on to by itself, instead of the list's next item."""
+    house = House(v=20.0, clip=7.0)
+    house.put("list", 10, playlist(video("v"), video("w")))
+    house.run(3)
+    assert house.picture.upcoming is not None
+    assert house.picture.upcoming.title == "w"
+    house.clip(after_item=True)
+    upcoming = house.picture.upcoming
+    assert upcoming is not None
+    assert upcoming.title == "clip"
+    house.run(28)
+    assert house.seen == ["v", "clip", "w"]
+    assert house.at == [0, 20, 27]
+    assert house.tokens[1] == upcoming.token
+
+
+def test_a_clip_after_the_only_image() -> None:
+    """An image that follows itself stays on the screen, and yet is over after its time; afterwards it is there again."""
+    house = House(clip=7.0)
+    house.put("list", 10, playlist(image("a")))
+    house.run(13)
+    house.clip(after_item=True)
+    house.run(6.9)
+    assert house.seen == ["a"]
+    house.run(30)
+    assert house.seen == ["a", "clip", "a"]
+    assert house.at == [0, 20, 27]
+
+
+def test_a_clip_after_the_end_of_a_list() -> None:
+    """The last picture of a list that is over stands, and need not stand longer."""
+    house = House(clip=7.0)
+    house.put("list", 10, playlist(image("a"), passes=1))
+    house.run(3)
+    early = house.clip("early", after_item=True)
+    house.run(12.1)
+    assert (house.seen, early.outcome) == (["a", "early", "a"], "played")
+    house.clip("late", after_item=True)
+    assert house.title == "late"
+
+
+def test_a_clip_after_nothing() -> None:
+    """On an empty stage, or over programs that have nothing to show, it begins at once."""
+    house = House(clip=7.0)
+    house.put("empty", 10)
+    house.put("far away", 20, playlist(image("x", path="")))
+    house.clip(after_item=True)
+    assert house.title == "clip"
+
+
+def test_a_clip_after_an_item_that_breaks_or_is_skipped() -> None:
+    """Whatever makes the list go on: the clip comes before the next item."""
+    house = House(clip=2.0)
+    program = house.put("list", 10, playlist(image("a"), image("b"), image("c")))
+    house.run(3)
+    house.clip(after_item=True)
+    assert program.sequencer is not None
+    program.sequencer.step(1, house.now)
+    house.run(2.5)
+    assert house.seen == ["a", "clip", "b"]
+    house.clip("second", after_item=True)
+    shot = house.picture.shot
+    assert shot is not None
+    house.stage.failed(shot.token, house.now)
+    house.run(6)
+    assert house.seen == ["a", "clip", "b", "second", "c"]
+
+
+def test_a_paused_item_is_not_over() -> None:
+    """The clip waits until the list goes on and its item has come to its end."""
+    house = House(clip=2.0)
+    program = house.put("list", 10, LIST)
+    house.run(3)
+    assert program.sequencer is not None
+    program.sequencer.pause(house.now)
+    house.clip(after_item=True)
+    house.run(60)
+    assert house.seen == ["a"]
+    program.sequencer.play(house.now)
+    house.run(6.9)
+    assert house.seen == ["a"]
+    house.run(0.2)
+    assert house.seen == ["a", "clip"]
+
+
+def test_clips_in_line() -> None:
+    """They come one after the other, without an item between them, also the one that came while another was on."""
+    house = House(one=3.0, two=4.0, three=5.0)
+    house.put("list", 10, LIST)
+    house.clip("one", after_item=True)
+    house.clip("two", after_item=True)
+    assert house.stage.status(house.now).waiting == ("one (one)", "two (two)")
+    house.run(11)
+    assert house.picture.upcoming is not None
+    assert house.picture.upcoming.title == "two"
+    house.clip("three", after_item=True)
+    assert house.stage.status(house.now).waiting == ("two (two)", "three (three)", "list")
+    house.run(20)
+    assert house.seen == ["a", "one", "two", "three", "b"]
+    assert house.at == [0, 10, 13, 17, 22]
+
+
+def test_clips_of_several_links_are_in_line_as_they_came() -> None:
+    """A film is not cut short by one that came later, whichever link is named first."""
+    house = House(late=4.0, early=3.0)
+    house.stage.order = ("late", "early")
+    house.clip("early")
+    house.run(1)
+    house.clip("late")
+    house.run(7)
+    assert house.seen == ["early", "late"]
+    assert house.at == [0, 3]
+
+
+def test_a_clip_that_is_hidden_comes_back_at_its_place() -> None:
+    """What is more important interrupts it; afterwards it goes on, and what it waited for does not come in between."""
+    for after_item in (False, True):
+        house = House(film=60.0, urgent=5.0)
+        house.put("list", 10, LIST)
+        film = house.clip("film", 50, after_item=after_item)
+        begins = 10 if after_item else 0
+        house.run(begins + 20)
+        house.clip("urgent", 80)
+        assert house.title == "urgent"
+        house.run(5)
+        shot = house.picture.shot
+        assert shot is not None
+        assert (shot.title, shot.start_s) == ("film", 20)
+        house.run(39.9)
+        assert house.title == "film"
+        house.run(0.2)
+        assert film.over
+        assert house.title == ("b" if after_item else "a")
+
+
+def test_an_item_that_was_interrupted_is_not_over() -> None:
+    """A clip that waits for it goes on waiting when something more important has come and gone in between."""
+    house = House(urgent=5.0, film=2.0)
+    house.put("list", 10, LIST)
+    house.run(3)
+    house.clip("film", 50, after_item=True)
+    house.clip("urgent", 80)
+    house.run(5)
+    assert house.title == "a"
+    house.run(6.9)
+    assert house.title == "a"
+    house.run(0.2)
+    assert house.seen == ["a", "urgent", "a", "film"]
+
+
+def test_a_clip_after_a_pushed_picture() -> None:
+    """A feed shows its picture until the next one is pushed; the clip comes before that."""
+    house = House(clip=2.0)
+    feed = FeedProgram("feed", 20, house.stage.tokens, on_started=lambda *_: None, on_failed=lambda *_: None)
+    house.stage.put(feed, house.now)
+    feed.show(FeedImage(1, "/1", "1"), house.now)
+    house.look()
+    house.clip(after_item=True)
+    house.run(60)
+    feed.show(FeedImage(2, "/2", "2"), house.now)
+    house.run(5)
+    assert house.seen == ["1", "clip", "2"]
+
+
+def test_a_waiting_clip_that_is_removed_or_fails() -> None:
+    """The list goes on as if it had never been there; a file found out to be bad beforehand is not waited for."""
+    house = House()
+    house.put("list", 10, LIST)
+    clip = house.clip(after_item=True)
+    house.run(5)
+    house.stage.remove(clip, house.now)
+    bad = house.clip("bad", after_item=True)
+    upcoming = house.picture.upcoming
+    assert upcoming is not None
+    house.stage.failed(upcoming.token, house.now)
+    assert bad.outcome == "failed"
+    assert house.picture.upcoming is not None
+    assert house.picture.upcoming.title == "b"
+    house.run(10)
+    assert house.seen == ["a", "b"]
+    assert house.at == [0, 10]
+
+
+def test_a_clip_waits_through_a_screen_that_is_down() -> None:
+    """The item beneath it has the rest of its time first."""
+    house = House(clip=2.0)
+    house.put("list", 10, LIST)
+    house.run(4)
+    house.clip(after_item=True)
+    house.stage.down(house.now)
+    house.now += 600
+    house.lose()
+    house.stage.up(house.now)
+    house.run(5.9)
+    assert house.title == "a"
+    house.run(0.2)
+    assert house.title == "clip"
+
+
+def test_a_less_important_clip_waits_for_the_list_to_have_nothing() -> None:
+    """Coming after an item is no way past somebody more important."""
+    house = House(clip=2.0)
+    house.put("list", 60, LIST)
+    house.clip(after_item=True)
+    house.run(60)
+    assert set(house.seen) == {"a", "b"}
+    assert house.picture.upcoming is not None
+    assert house.picture.upcoming.title != "clip"
+
+
+# The strip
+
+
+def test_the_strip_of_several_links() -> None:
+    """Three lines at most, in the order of the configuration, what went wrong first; the rest is counted."""
+    stage = Stage()
+    stage.order = ("one", "two")
+    assert stage.scene(0).strip is None
+    stage.strips["two"] = [StripLine("2a", "Encoding", 0.5), StripLine("2b", alarm=True)]
+    stage.strips["one"] = [StripLine("1a"), StripLine("1b")]
+    stage.strips["other"] = [StripLine("x")]
+    strip = stage.scene(0).strip
+    assert strip is not None
+    assert [line.title for line in strip.lines] == ["2b", "1a", "1b"]
+    assert strip.more == 2
+    assert stage.status(0).strip == ("2b", "1a", "1b", "and 2 more")
+    stage.strips.clear()
+    assert stage.scene(0).strip is None
+    assert stage.status(0).strip == ()

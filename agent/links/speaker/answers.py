@@ -8,11 +8,10 @@ import logging
 
 from agent import __version__
 from agent.links.speaker import messages
-from agent.links.speaker.firmware import REFUSAL
 from agent.links.speaker.messages import (
-    AnyCommand,
     BrightnessAnswer,
     NameAnswer,
+    PlainCommand,
     RebootAnswer,
     Refusal,
     RefusalStatus,
@@ -50,7 +49,7 @@ class Answers:
         self._noted: set[str] = set()
         self._reboot_asked_at = float("-inf")
 
-    async def answer(self, command: AnyCommand | RefusedCommandError) -> Said:
+    async def answer(self, command: PlainCommand | RefusedCommandError) -> Said:
         """Carries out the command; what it sets is on disk when this returns. A failure is an answer, too."""
         try:
             if isinstance(command, RefusedCommandError):
@@ -65,7 +64,7 @@ class Answers:
             log.exception("command failed link=%s", self._link)
             return self._refusal("error", "Internal error")
 
-    async def _carry_out(self, command: AnyCommand) -> Said:
+    async def _carry_out(self, command: PlainCommand) -> Said:
         log.debug("command link=%s cmd=%s", self._link, command.cmd)
         device, device_id = self._device, self._device_id
         match command:
@@ -86,9 +85,6 @@ class Answers:
                     log.warning("restart refused link=%s reason=%s", self._link, reason)
                     return self._refusal("error", reason)
                 return RebootAnswer(device_id=device_id)
-            case messages.RequestOta():
-                log.warning("update over the socket refused link=%s", self._link)
-                return self._refusal("error", REFUSAL)
             case messages.SetWifi():
                 return self._refusal("not_supported", NO_WIFI)
             case messages.SetWsUrl():

@@ -17,18 +17,20 @@ from agent.hardware.reboot import RebootError
 from agent.links.link import Address, Link, SocketLimits, UnavailableError
 from agent.links.speaker import messages
 from agent.links.speaker.answers import Answers
-from agent.links.speaker.firmware import RefusedFirmware
+from agent.links.speaker.installations import Offer
 from agent.links.speaker.messages import (
     CLOSING,
     OPENING,
     OTA_COMPLETE,
-    AnyCommand,
     DeviceHandshake,
     NotACommandError,
+    PlainCommand,
     Refusal,
     RefusedCommandError,
 )
 from agent.links.speaker.parts import Box
+from agent.links.speaker.pulse import Pulse
+from agent.links.speaker.update import Update
 from agent.links.speaker.voice import Announcements, PushToTalk
 from agent.system.logs import hide
 
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 SOCKET_PATH = "/ws"
 MOST_WAITING = 1_000
 """Commands that wait for their turn; more are left in the connection."""
+Waiting = PlainCommand | RefusedCommandError | Offer
+"""For its turn to be carried out or, where that has begun, to be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,16 @@ class SpeakerLink(Link):
         url: str,
         device_id: str,
         token: str = "",
+        require_sha256: bool = True,
         priority: int = 70,
         spread_s: float = 5.0,
         tls: ssl.SSLContext | None = None,
         timers: SpeakerTimers = SpeakerTimers(),
     ) -> None:
         super().__init__(name, spread_s=spread_s, tls=tls)
-        self.limits = SocketLimits(ping_s=timers.ping_s, pong_s=timers.pong_s, close_s=timers.close_s, max_bytes=4 * 1024 * 1024)
+        self.limits = SocketLimits(
+            ping_s=timers.ping_s, pong_s=timers.pong_s, close_s=timers.close_s, max_bytes=4 * 1024 * 1024, max_waiting=4
+        )
         self.priority = priority
         self._device = device
         self._url = socket_url(url)
@@ -90,9 +97,12 @@ class SpeakerLink(Link):
         self._timers = timers
         self._answers = Answers(name, device, device_id, started_s=timers.started_s)
         self._device_id = device_id
-        self._commands: asyncio.Queue[tuple[ClientConnection, AnyCommand | RefusedCommandError]] = asyncio.Queue(MOST_WAITING)
+        self._commands: asyncio.Queue[tuple[ClientConnection, Waiting]] = asyncio.Queue(MOST_WAITING)
         self._socket: ClientConnection | None = None
-        self._firmware = RefusedFirmware(quiet_s=timers.ota_quiet_s, lost_s=timers.ota_lost_s)
+        self._update = Update(
+            name, device.updates, device_id, self._send,
+            require_sha256=require_sha256, quiet_s=timers.ota_quiet_s, lost_s=timers.ota_lost_s,
+        )  # fmt: skip
         self._announcements = Announcements(device.voice, self, priority=priority)
         self._unsent = asyncio.Event()
         self._talk = PushToTalk(self._announcements, self._unsent.set)
@@ -106,6 +116,7 @@ class SpeakerLink(Link):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry_out_forever(), name=f"{self.name}: commands")
                 tasks.create_task(self._reboot_forever(), name=f"{self.name}: reboots")
+                tasks.create_task(self._update.run(), name=f"{self.name}: updates")
                 tasks.create_task(self.connect_forever(), name=f"{self.name}: connects")
         finally:
             self._device.voice.unlisten(self._talk)
@@ -134,19 +145,31 @@ class SpeakerLink(Link):
         self._socket = socket
         self._announcements.connect()
         self._talk.connect()
-        talking = asyncio.create_task(self._send_speech(socket), name=f"{self.name}: sends speech")
+        pulse = Pulse(socket, ping_s=self._timers.ping_s, pong_s=self._timers.pong_s)
+        beside = {
+            asyncio.create_task(self._send_speech(socket), name=f"{self.name}: sends speech"),
+            asyncio.create_task(pulse.run(), name=f"{self.name}: pings"),
+        }
         try:
+            await self._update.connect(socket)
             async for frame in socket:
-                await self._on_frame(socket, frame)
+                with pulse.frame():
+                    await self._on_frame(socket, frame)
+        except ConnectionClosed:
+            if pulse.is_dead:
+                raise UnavailableError("the server does not answer pings") from None
+            raise
         finally:
             self._socket = None
             self._talk.disconnect()
             self._announcements.disconnect()
-            self._firmware.end()
-            talking.cancel()
-            await asyncio.wait({talking})
-            if not talking.cancelled() and (error := talking.exception()) and not _is_loss(error):
-                log.error("speech broke off link=%s", self.name, exc_info=error)
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
+            for task in beside:
+                if not task.cancelled() and (error := task.exception()) and not _is_loss(error):
+                    log.error("task broke off link=%s task=%s", self.name, task.get_name(), exc_info=error)
+            await self._update.disconnect()
 
     async def _send(self, socket: ClientConnection, frame: str | bytes) -> None:
         """Sends a frame. Raises ConnectionClosed, or UnavailableError when the server takes nothing.
@@ -182,38 +205,34 @@ class SpeakerLink(Link):
             log.exception("frame could not be handled link=%s", self.name)
 
     async def _on_binary(self, socket: ClientConnection, data: bytes) -> None:
-        now = asyncio.get_running_loop().time()
-        if not self._firmware.is_swallowing(now):
+        if not await self._update.frame(socket, data):
             self._announcements.frame(data)
-        elif (nack := self._firmware.frame(data, now)) is not None:
-            await self._send(socket, nack.text())
 
     async def _on_text(self, socket: ClientConnection, text: str) -> None:
         """Words of a voice session act at once; commands wait for their turn, so that their answers keep the order."""
-        self._firmware.text()
         word = text.strip()
         if word == OTA_COMPLETE:
-            self._firmware.end()
+            await self._update.complete(socket)
             return
-        if word in OPENING:
-            if not self._firmware.gives_way(asyncio.get_running_loop().time()):
-                log.debug("announcement within a firmware image ignored link=%s", self.name)
-                return
-            self._firmware.end()
+        if not await self._update.text(socket, opens_voice=word in OPENING):
+            log.debug("announcement within a firmware image ignored link=%s", self.name)
+            return
         if word in OPENING | CLOSING:
             self._announcements.text(word)
             return
         try:
-            command: AnyCommand | RefusedCommandError = messages.parse(word)
+            command = messages.parse(word)
         except RefusedCommandError as refusal:
-            command = refusal
+            await self._commands.put((socket, refusal))
+            return
         except NotACommandError as fault:
             self._ignore(word, fault)
             return
         if isinstance(command, messages.RequestOta):
             self._announcements.end()
-            self._firmware.begin(command.form, asyncio.get_running_loop().time())
-        await self._commands.put((socket, command))
+            await self._commands.put((socket, await self._update.request(command)))
+        else:
+            await self._commands.put((socket, command))
 
     def _ignore(self, text: str, fault: NotACommandError) -> None:
         """An object that is no command is said once; other words (states, emotions) mean nothing here."""
@@ -226,15 +245,18 @@ class SpeakerLink(Link):
     async def _carry_out_forever(self) -> None:
         """Answers one command after the other, also those of a connection that is gone: they were received."""
         while True:
-            socket, command = await self._commands.get()
-            answer = await self._answers.answer(command)
+            socket, waiting = await self._commands.get()
+            answers = waiting.answers if isinstance(waiting, Offer) else (await self._answers.answer(waiting),)
             try:
-                await self._send(socket, answer.text())
+                for answer in answers:
+                    await self._send(socket, answer.text())
             except (ConnectionClosed, UnavailableError):
                 log.info("answer not sent, the connection is lost link=%s", self.name)
             except Exception:
                 log.exception("answer not sent link=%s", self.name)
-            if isinstance(answer, messages.RebootAnswer):
+            if isinstance(waiting, Offer):
+                waiting.told.set()
+            if isinstance(answers[0], messages.RebootAnswer):
                 self._reboot_due.set()
 
     async def _reboot_forever(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,11 @@ LONGEST_TEXT = 128 * 1024
 LONGEST_INTEGER = 300
 """Digits; longer ones are as good as infinite."""
 
+_VERSION = re.compile(r"[\x21-\x7e]{1,64}")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+
+Form = Literal[1, 2, 3]
+"""Of a firmware image on its way here."""
 RefusalStatus = Literal["invalid_param", "invalid_command", "not_supported", "error", "device_busy"]
 
 
@@ -56,6 +62,21 @@ def _to_name(value: object) -> str:
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise ValueError("must not hold control characters")
     return value
+
+
+def _to_version(value: object) -> str | None:
+    """What is no version is none: it is only said back."""
+    return value if isinstance(value, str) and _VERSION.fullmatch(value) else None
+
+
+def _to_size(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not float(value).is_integer() or value <= 0:
+        return None
+    return int(value)
+
+
+def _to_digest(value: object) -> str | None:
+    return value if isinstance(value, str) and _DIGEST.fullmatch(value) else None
 
 
 Percent = Annotated[int, BeforeValidator(_to_percent)]
@@ -102,10 +123,17 @@ class Reboot(Command):
 
 
 class RequestOta(Command):
-    """A new version is offered; `form` is which of the three in the field this is (speaker contract, section 3)."""
+    """A new version is offered; `form` is which of the three in the field this is (speaker contract, section 3).
+
+    Forms 2 and 3: `size` in bytes and `sha256` of the image; what is wrong with them is said in `fault`.
+    """
 
     cmd: Literal["request_ota"]
-    form: Literal[1, 2, 3]
+    form: Form
+    version: Annotated[str | None, BeforeValidator(_to_version)] = None
+    size: Annotated[int | None, BeforeValidator(_to_size)] = None
+    sha256: Annotated[str | None, BeforeValidator(_to_digest)] = None
+    fault: str = ""
 
 
 class SetWifi(Command):
@@ -120,10 +148,8 @@ class SetWsUrl(Command):
     cmd: Literal["set_ws_url"]
 
 
-AnyCommand = Annotated[
-    RequestStatus | SetVolume | SetBrightness | SetDeviceName | Reboot | RequestOta | SetWifi | SetWsUrl,
-    Field(discriminator="cmd"),
-]
+PlainCommand = RequestStatus | SetVolume | SetBrightness | SetDeviceName | Reboot | SetWifi | SetWsUrl
+AnyCommand = Annotated[PlainCommand | RequestOta, Field(discriminator="cmd")]
 _COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(AnyCommand)
 
 
@@ -135,7 +161,8 @@ def parse(text: str) -> AnyCommand:
     body = _object(text)
     if not isinstance(body.get("cmd"), str):
         raise NotACommandError("an object without a cmd that is a text")
-    body["form"] = _form(body)
+    body["form"] = form = _form(body)
+    body["fault"] = _fault(body) if form > 1 else ""
     try:
         return _COMMANDS.validate_python(body)
     except ValidationError as error:
@@ -164,10 +191,17 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= LONGEST_INTEGER else float(digits)
 
 
-def _form(body: dict[str, Any]) -> int:
+def _form(body: dict[str, Any]) -> Form:
     if "chunk_size" in body or "total_chunks" in body:
         return 3
     return 2 if "size" in body or "sha256" in body else 1
+
+
+def _fault(body: dict[str, Any]) -> str:
+    if _to_size(body.get("size")) is None:
+        return "size must be the number of bytes of the image, more than 0"
+    digest = body.get("sha256")
+    return "" if digest in (None, "") or _to_digest(digest) else "sha256 must be the image's SHA-256, 64 hexadecimal digits"
 
 
 # To the server
@@ -246,6 +280,55 @@ class Refusal(Said):
     status: RefusalStatus
     message: str
     device_id: str
+
+
+class Sparse(Said):
+    """A key without a value is left out."""
+
+    def text(self) -> str:
+        """See `Said`."""
+        return self.model_dump_json(exclude_none=True)
+
+
+class OtaAnswer(Sparse):
+    """Answers request_ota of form 1, which the source document has."""
+
+    status: Literal["ok"] = "ok"
+    device_id: str
+    version: str | None = None
+
+
+class UpdateFirmware(Sparse):
+    """Follows OtaAnswer: some servers send the image only when they are asked for it."""
+
+    action: Literal["update_firmware"] = "update_firmware"
+    version: str | None = None
+
+
+class OtaReady(Sparse):
+    """Answers request_ota of forms 2 and 3."""
+
+    status: Literal["ok"] = "ok"
+    message: Literal["Ready to receive firmware"] = "Ready to receive firmware"
+    size: int
+    sha256: str | None
+    version: str | None
+    device_id: str
+
+
+class OtaDone(Said):
+    """The new version is installed and about to start."""
+
+    status: Literal["ok"] = "ok"
+    message: Literal["Update installed, restarting into it"] = "Update installed, restarting into it"
+    version: str
+    device_id: str
+
+
+class OtaAck(Said):
+    """Chunk `ota_ack` of a firmware image is written."""
+
+    ota_ack: int
 
 
 class OtaNack(Said):

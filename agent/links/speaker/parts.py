@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 
 class Level(Protocol):
@@ -74,6 +74,55 @@ class Voice(Protocol):
     def unlisten(self, uplink: Uplink) -> None: ...
 
 
+class Intake(Protocol):
+    """Receives one bundle; ends in `Updates.install` or is abandoned."""
+
+    async def write(self, data: bytes) -> None:
+        """Written when it returns. Raises UpdateError; then everything that came is gone."""
+
+    async def abandon(self) -> None:
+        """Removes what came; does nothing once it has been installed or abandoned."""
+
+
+class Report(Protocol):
+    """How an update ended that nobody could be told about before."""
+
+    @property
+    def result(self) -> str:
+        """committed, rolled back or refused."""
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def cause(self) -> str:
+        """A sentence; empty when committed."""
+
+
+AnyIntake = TypeVar("AnyIntake", bound=Intake)
+
+
+class Updates(Protocol[AnyIntake]):
+    """Changes of the agent's version."""
+
+    def begin(self, by: str, *, size: int | None = None, sha256: str | None = None) -> AnyIntake:
+        """Room for a bundle. Raises UpdateError, with status device_busy while another one is under way."""
+
+    async def newest(self, by: str, version: str | None = None) -> AnyIntake:
+        """Fetches that version, or the newest, from where new versions are published. Raises UpdateError."""
+
+    async def install(self, intake: AnyIntake) -> str:
+        """The version, once it has been switched to; takes minutes. Raises UpdateError."""
+
+    def restart(self) -> None:
+        """Ends the agent, so that the version that was switched to starts."""
+
+    async def report(self, link: str) -> Report | None:
+        """What is to be told on this link; None: nothing, or it was told before."""
+
+    async def told(self, link: str) -> None:
+        """It has been told; on disk when it returns."""
+
+
 class Box(Protocol):
     """The device."""
 
@@ -89,3 +138,5 @@ class Box(Protocol):
     def reboot(self) -> Reboot: ...
     @property
     def voice(self) -> Voice: ...
+    @property
+    def updates(self) -> Updates[Any]: ...

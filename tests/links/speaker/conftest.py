@@ -47,7 +47,7 @@ def make_link(server: SpeakerServer, box: StandInBox) -> MakeLink:
         fields = SpeakerTimers.__dataclass_fields__
         timers = SpeakerTimers(**{key: options.pop(key) for key in tuple(options) if key in fields})
         arguments = {"url": server.url, "device_id": DEVICE_ID, "spread_s": 0.02}
-        link = SpeakerLink("ptalk", box, **{**arguments, **options}, timers=timers)
+        link = SpeakerLink(options.pop("name", "ptalk"), box, **{**arguments, **options}, timers=timers)
         running = asyncio.create_task(link.run(), name="link")
         try:
             yield link

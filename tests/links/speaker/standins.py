@@ -15,6 +15,7 @@ from agent.hardware.reboot import RebootError
 from agent.hardware.volume import Volume
 from agent.links.speaker.parts import Uplink
 from agent.system.state import State
+from tests.links.speaker.updates import StandInUpdates
 
 DEVICE_ID = "A1B2C3D4E5F6"
 
@@ -115,6 +116,7 @@ class StandInBox:
         self.power = Power(sysfs=directory / "sys")
         self.reboot = StandInReboot()
         self.voice = StandInVoice()
+        self.updates = StandInUpdates(directory / "incoming")
 
     def charge(self, percent: int) -> None:
         """Gives it a battery."""

@@ -281,82 +281,6 @@ async def test_reboot_refused_when_tried(server: SpeakerServer, box: StandInBox,
         assert speaker.connections == 1
 
 
-# updates, refused
-
-
-@pytest.mark.parametrize("form", [1, 2, 3])
-async def test_updates_are_refused(server: SpeakerServer, box: StandInBox, make_link: MakeLink, form: Any) -> None:
-    """`error` with clear words; the frames that come all the same are no audio; form 3 is nacked at once; audio works after."""
-    server.chunk_answer_s = 5.0
-    async with make_link():
-        speaker = await server.connected(DEVICE_ID)
-        await server.send_raw(DEVICE_ID, "SPEAKING")
-        await server.send_raw(DEVICE_ID, b"voice")
-        begun = time.monotonic()
-        ota = await server.offer_firmware(DEVICE_ID, bytes(2048 * 20 + 5), form, "9.9.9")
-        assert time.monotonic() - begun < 4, "no chunk waited for"
-        [refusal] = await speaker.wait_answers(1)
-        assert list(refusal) == ["status", "message", "device_id"]
-        assert refusal["status"] == "error"
-        assert "not supported" in refusal["message"]
-        assert ota.silences == 0
-        assert ota.acks == []
-        assert ota.nacks == ([seq for seq in range(21) for _ in range(3)] if form == 3 else [])
-        await server.send_raw(DEVICE_ID, "SPEAKING")
-        await server.send_raw(DEVICE_ID, b"again")
-        await until(lambda: box.voice.heard == [b"voice", b"again"])
-        assert box.voice.words == ["begin", "frame", "end", "begin", "frame"]
-        await asyncio.sleep(0.05)
-        assert len(speaker.answers()) == 1
-
-
-async def test_commands_within_a_refused_update(server: SpeakerServer, box: StandInBox, make_link: MakeLink) -> None:
-    """Are answered; the image goes on being swallowed."""
-    async with make_link():
-        speaker = await server.connected(DEVICE_ID)
-        await server.send(DEVICE_ID, {"cmd": "request_ota", "size": 4096, "sha256": "00"})
-        for _ in range(3):
-            await server.send_raw(DEVICE_ID, bytes(2048))
-            await server.send_raw(DEVICE_ID, "SPEAKING")
-            await server.send(DEVICE_ID, {"cmd": "set_volume", "volume": 7})
-        await server.send_raw(DEVICE_ID, "OTA_COMPLETE")
-        answers = await speaker.wait_answers(4)
-        assert [answer["status"] for answer in answers] == ["error", "ok", "ok", "ok"]
-        assert box.voice.calls == []
-
-
-async def test_a_silent_image_ends(server: SpeakerServer, box: StandInBox, make_link: MakeLink) -> None:
-    """Form 1 after 5 s, the others after 60 s, here shorter; then binary is voice again."""
-    async with make_link(ota_quiet_s=0.1, ota_lost_s=0.2):
-        for keys in ({}, {"size": 5, "sha256": "00"}):
-            speaker = await server.connected(DEVICE_ID)
-            since = speaker.mark()
-            await server.send(DEVICE_ID, {"cmd": "request_ota", **keys})
-            await server.send_raw(DEVICE_ID, bytes(2048))
-            await speaker.wait_answers(1, since=since)
-            await asyncio.sleep(0.3)
-            await server.send_raw(DEVICE_ID, "AUDIO_START")
-            await server.send_raw(DEVICE_ID, b"voice")
-            await server.send_raw(DEVICE_ID, "TTS_END")
-        await until(lambda: box.voice.heard == [b"voice", b"voice"])
-
-
-async def test_a_new_connection_knows_of_no_image(server: SpeakerServer, box: StandInBox, make_link: MakeLink) -> None:
-    """A disconnect ends it."""
-    async with make_link():
-        speaker = await server.connected(DEVICE_ID)
-        await server.send(DEVICE_ID, {"cmd": "request_ota", "size": 5, "sha256": "00", "chunk_size": 5, "total_chunks": 1})
-        await server.send_raw(DEVICE_ID, bytes(17))
-        await speaker.wait_answers(1)
-        server.drop(DEVICE_ID)
-        await server.wait_for(lambda: speaker.connections == 2)
-        since = speaker.mark()
-        await server.send_raw(DEVICE_ID, bytes(17))
-        await server.send_raw(DEVICE_ID, "OTA_COMPLETE")
-        await server.ask(DEVICE_ID, "request_status")
-        assert len(speaker.messages[since:]) == 1
-
-
 async def ask_raw(server: SpeakerServer, text: str) -> dict[str, Any]:
     """The answer to a command that JSON libraries would not write so."""
     speaker = await server.connected(DEVICE_ID)
@@ -378,7 +302,7 @@ def mixed_command(chance: random.Random, number: int) -> tuple[dict[str, Any], d
         ({"cmd": "set_device_name", "device_name": f"Box {number}"}, {"status": "ok", "device_name": f"Box {number}"}),
         ({"cmd": "set_wifi", "ssid": "a", "password": "b"}, {"status": "not_supported"}),
         ({"cmd": "set_ws_url", "url": "ws://x"}, {"status": "not_supported"}),
-        ({"cmd": "request_ota", "version": "1.0.2"}, {"status": "error"}),
+        ({"cmd": "request_ota", "size": 0, "version": "1.0.2"}, {"status": "error"}),
         ({"cmd": f"unknown-{number}"}, {"status": "invalid_command", "message": f"Unknown command: unknown-{number}"}),
     ]
     return chance.choice(choices)

@@ -12,6 +12,8 @@ const FAULTS = [
 const WORDS = { ok: "ok", error: "error", invalid_param: "invalid value", invalid_command: "unknown command", not_supported: "not supported",
   device_busy: "busy" };
 
+const FORMS = [[1, "Bare frames"], [2, "Size and SHA-256"], [3, "Numbered chunks"]];
+
 export function create(api) {
   const cards = el("div", { class: "cards" });
   const snippet = el("pre");
@@ -27,13 +29,13 @@ export function create(api) {
     update(state) {
       empty.hidden = state.speakers.length > 0;
       setText(snippet, `[[links]]\nkind = "speaker"\nurl = "${state.device_url}"`);
-      keyed(cards, state.speakers, (speaker) => speaker.device_id, (speaker) => createCard(speaker, state.samples, api),
+      keyed(cards, state.speakers, (speaker) => speaker.device_id, (speaker) => createCard(speaker, state, api),
         (card, speaker) => card.update(speaker, state.restarted_ms));
     },
   };
 }
 
-function createCard(first, samples, api) {
+function createCard(first, { samples, troubles }, api) {
   const device = first.device_id;
   const act = (name, args) => api.act(name, { device_id: device, ...args });
   const send = (message) => act("send", { message });
@@ -41,11 +43,13 @@ function createCard(first, samples, api) {
   const detail = el("p", { class: "detail" });
   const answer = el("span", { class: "badge answer", hidden: true });
   const state = el("span", { class: "pill" });
-  const parts = [createAnnouncement(device, samples, act, api), createRecordings(device), createSettings(send), createFigures(send)];
+  const left = [createAnnouncement(device, samples, act, api), createUpdate(device, troubles, api), createRecordings(device)];
+  const right = [createSettings(send), createFigures(send)];
+  const parts = [...left, ...right];
   const card = el("article", { class: "panel card speaker", data: { speaker: device } },
     el("header", {}, el("div", {}, name, detail), el("div", { class: "marks" }, answer, state)),
     el("div", { class: "columns" },
-      el("div", { class: "side" }, parts[0].element, parts[1].element), el("div", { class: "side" }, parts[2].element, parts[3].element)),
+      ...[left, right].map((side) => el("div", { class: "side" }, ...side.map((part) => part.element)))),
     createMore(act, send, api));
   let connections = 0;
   card.update = (speaker, restartedMs) => {
@@ -115,6 +119,84 @@ function createAnnouncement(device, samples, act, api) {
         : "Plays over the playlist, whose sound is turned down meanwhile.");
     },
   };
+}
+
+/** A bundle to choose, the form it is sent in and what goes wrong meanwhile; how far it is, and what the device says to it. */
+function createUpdate(device, troubles, api) {
+  const file = el("input", { type: "file", accept: ".bundle", hidden: true, on: { change: () => file.files[0] && choose(file.files[0]) } });
+  const pick = el("button", { type: "button", class: "quiet", data: { action: "choose_bundle" }, on: { click: () => file.click() } }, "Choose a bundle…");
+  const form = el("select", { name: "form", aria: { label: "Form" } },
+    ...FORMS.map(([value, title]) => el("option", { value, selected: value === 3 }, title)));
+  const trouble = el("select", { name: "trouble", aria: { label: "Trouble" } },
+    ...troubles.map(({ name, title }) => el("option", { value: name }, name ? `Trouble: ${title}` : "No trouble")));
+  const button = el("button", { type: "button", class: "primary speak", data: { action: "update" }, on: { click: send } }, icon("reload"), "Update");
+  const versions = el("span", { class: "versions" });
+  const words = el("span", { class: "count-of" });
+  const bar = el("span", { class: "bar", data: { status: "idle" } }, el("i"));
+  const answers = el("ol", { class: "ota-answers" });
+  let chosen = null;
+  let uploading = false;
+  let connected = false;
+
+  function choose(bundle) {
+    chosen = bundle;
+    setText(pick, `${bundle.name} (${amount(bundle.size)})`);
+    enable();
+  }
+
+  function enable() {
+    button.disabled = !connected || uploading || bar.dataset.status === "downloading";
+  }
+
+  async function send() {
+    if (!chosen) {
+      api.toast("choose a bundle first: scripts/bundle makes one");
+      return;
+    }
+    uploading = true;
+    enable();
+    const query = new URLSearchParams({ device_id: device, form: form.value, trouble: trouble.value, name: chosen.name });
+    const answer = await fetch(`/console/speaker/firmware?${query}`, { method: "POST", body: chosen }).catch((error) => error);
+    uploading = false;
+    enable();
+    if (!answer.ok) api.toast(answer.json ? (await answer.json()).message : answer.message);
+  }
+
+  return {
+    element: el("section", { class: "box update" },
+      el("header", { class: "update-head" }, el("h3", {}, "Update"), versions),
+      el("div", { class: "speak-row" }, pick, form, trouble, file),
+      el("div", { class: "speak-row" }, button, bar, words), answers),
+    update({ connected: isConnected, status, ota }) {
+      connected = isConnected;
+      setText(versions, ota?.after && ota.after !== ota.before ? `${ota.before} → ${ota.after}` : status.firmware_version ?? "");
+      versions.classList.toggle("changed", Boolean(ota?.after && ota.after !== ota.before));
+      bar.dataset.status = otaStatus(ota);
+      bar.firstElementChild.style.width = ota ? `${ota.size ? (ota.sent_bytes / ota.size) * 100 : 0}%` : "0";
+      setText(words, ota ? otaWords(ota) : "");
+      keyed(answers, ota?.answers.map((said, number) => ({ said, number })) ?? [], ({ said, number }) => `${number} ${said.status}`, createOtaAnswer,
+        (row, { said }) => setText(row.lastElementChild, said.message ?? "accepted, send the image"));
+      enable();
+    },
+  };
+}
+
+function createOtaAnswer({ said }) {
+  return el("li", {}, el("span", { class: "badge", data: { status: said.status === "ok" ? "ready" : "failed" } }, WORDS[said.status] ?? said.status), el("span"));
+}
+
+function otaStatus(ota) {
+  if (!ota) return "idle";
+  if (ota.state === "sending") return "downloading";
+  if (ota.state === "cut" || ota.answers.some(({ status }) => status !== "ok")) return "failed";
+  return ota.answers.length > 1 ? "ready" : "partial";
+}
+
+function otaWords(ota) {
+  const sent = ota.sent_bytes < ota.size ? `${amount(ota.sent_bytes)} of ${amount(ota.size)}` : amount(ota.size);
+  const answered = ota.form === 3 ? `, ${ota.acks} of ${ota.chunks} chunks taken${ota.nacks ? `, ${ota.nacks} refused` : ""}` : "";
+  const silent = ota.silences ? `, ${ota.silences} without an answer` : "";
+  return `${sent}${answered}${silent}${ota.state === "cut" ? ", cut off" : ""}`;
 }
 
 /** What came from the microphone while the button of the device was held. */
@@ -197,9 +279,8 @@ function createMore(act, send, api) {
   }, { action: "send" });
   return el("details", { class: "more" }, el("summary", {}, "More"),
     el("div", { class: "more-grid" },
-      el("section", {}, el("h3", {}, "Update"), el("p", { class: "hint" }, "Streams an image at once, whatever the device answers."),
-        ...[[1, "bare frames"], [2, "with size and SHA-256"], [3, "in numbered chunks"]].map(([form, words]) =>
-          button(words, () => act("offer_firmware", { form }), { action: "offer_firmware", form }))),
+      el("section", {}, el("h3", {}, "Useless update"), el("p", { class: "hint" }, "Streams an image of no use, whatever the device answers."),
+        ...FORMS.map(([form, words]) => button(words, () => act("offer_firmware", { form }), { action: "offer_firmware", form }))),
       el("section", {}, el("h3", {}, "Any message"), text, any,
         button("Wi-Fi (refused)", () => send({ cmd: "set_wifi", ssid: "MyNetwork", password: "mypassword" }), { action: "set_wifi" })),
       el("section", {}, el("h3", {}, "Connection"),
@@ -210,6 +291,10 @@ function createMore(act, send, api) {
 
 function seconds(value) {
   return `${value.toFixed(1)} s`;
+}
+
+function amount(bytes) {
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} KB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 function span(value) {
