@@ -18,10 +18,10 @@ DEMO = CHECKOUT / "scripts/demo"
 
 @pytest.mark.timeout(110)
 def test_demo_ends_by_itself_with_a_picture(tmp_path: Path) -> None:
-    """--seconds and --screenshot: a playlist became ready, the feed came and went, the picture is not flat; exit status 0."""
+    """--seconds and --screenshot: a playlist got ready, feed and film came and went, the picture is not flat; exit status 0."""
     picture = tmp_path / "screen.png"
     result = subprocess.run(
-        [DEMO, "--port", "0", "--seconds", "30", "--screenshot", picture],
+        [DEMO, "--port", "0", "--seconds", "40", "--screenshot", picture],
         capture_output=True,
         text=True,
         check=False,
@@ -30,6 +30,7 @@ def test_demo_ends_by_itself_with_a_picture(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert "all is well" in result.stdout
     assert "feed came over the playlist and handed the screen back" in result.stdout
+    assert "film was seen coming, played once over the playlist" in result.stdout
     assert re.search(r"^demo: console: http://127\.0\.0\.1:\d+/", result.stdout, re.MULTILINE)
     with Image.open(picture) as image:
         assert image.format == "PNG"

@@ -1,4 +1,4 @@
--- What moves or lies above the picture: ticker, fades, dimming. Loaded into libmpv by the screen worker, which says what to draw
+-- What moves or lies above the picture: ticker, progress strip, fades, dimming. Loaded into libmpv by the screen worker, which says what to draw
 -- in finished ASS; here is only time. Positions come from the clock, never from counting steps, and no timer runs while nothing
 -- moves.
 
@@ -82,53 +82,53 @@ on_message("ticker", function(plan)
 end)
 
 -- The strip: {res, scale, boxes, texts = {{head, font, room, pieces}, ...}} or false. A text that is wider than its room is cut
--- after one of its pieces. What was found out is kept as long as the text stays.
+-- after one of its pieces. How many there is room for is kept as long as the text stays; all digits are equally wide.
 
-local strip = { overlay = new_overlay(15), fitted = {} }
+local strip = { overlay = new_overlay(15), counts = {} }
 
-local function fits(probe, text, pieces, count)
-    local cut = count < #pieces
+local function cut(pieces, count)
     local words = table.concat(pieces, "", 1, count)
-    words = cut and words:gsub("%s+$", "") .. "…" or words
-    probe.data = string.format("{\\an4\\q2\\bord0\\shad0%s\\pos(0,%d)}%s", text.font, probe.res_y / 2, words)
-    local bounds = probe:update()
-    return words, bounds == nil or bounds.x1 == nil or bounds.x1 <= text.room
+    return count < #pieces and words:gsub("%s+$", "") .. "…" or words
 end
 
-local function fit(plan, text)
+local function count_fitting(plan, text)
     local probe = mp.create_osd_overlay("ass-events")
     probe.res_x, probe.res_y = plan.res[1] * plan.scale, plan.res[2] * plan.scale
     probe.compute_bounds, probe.hidden = true, true
-    local words, fitting = fits(probe, text, text.pieces, #text.pieces)
-    local low, high = 0, #text.pieces
-    while not fitting and high - low > 1 do
-        local middle = math.floor((low + high) / 2)
-        local _, enough = fits(probe, text, text.pieces, middle)
-        if enough then
-            low = middle
-        else
-            high = middle
+    local function fits(count)
+        probe.data = string.format(
+            "{\\an4\\q2\\bord0\\shad0%s\\pos(0,%d)}%s", text.font, probe.res_y / 2, cut(text.pieces, count))
+        local bounds = probe:update()
+        return bounds == nil or bounds.x1 == nil or bounds.x1 <= text.room
+    end
+    local low, high = #text.pieces, #text.pieces
+    if not fits(high) then
+        low = 0
+        while high - low > 1 do
+            local middle = math.floor((low + high) / 2)
+            if fits(middle) then
+                low = middle
+            else
+                high = middle
+            end
         end
     end
-    if not fitting then
-        words = fits(probe, text, text.pieces, low)
-    end
     probe:remove()
-    return words
+    return low
 end
 
 on_message("strip", function(plan)
     if not plan then
         strip.overlay:remove()
-        strip.fitted = {}
+        strip.counts = {}
         return
     end
-    local known, lines = strip.fitted, { plan.boxes }
-    strip.fitted = {}
+    local known, lines = strip.counts, { plan.boxes }
+    strip.counts = {}
     for _, text in ipairs(plan.texts) do
-        local key = text.room .. text.font .. plan.res[1] .. table.concat(text.pieces)
-        strip.fitted[key] = known[key] or fit(plan, text)
-        lines[#lines + 1] = text.head .. strip.fitted[key]
+        local key = table.concat({ plan.res[1], text.room, text.font, (table.concat(text.pieces):gsub("%d", "0")) }, " ")
+        strip.counts[key] = known[key] or count_fitting(plan, text)
+        lines[#lines + 1] = text.head .. cut(text.pieces, strip.counts[key])
     end
     strip.overlay.res_x, strip.overlay.res_y = plan.res[1], plan.res[2]
     strip.overlay.data = table.concat(lines, "\n")

@@ -1,4 +1,4 @@
-"""What lies above the picture: ticker, fades in the background colour, dimming; drawn by overlay.lua in the player."""
+"""What lies above the picture: ticker, progress strip, fades in the background colour, dimming; drawn by overlay.lua."""
 
 from __future__ import annotations
 

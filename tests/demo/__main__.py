@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.demo import DIRECTORY, DemoError, say
 from tests.demo.children import Children
 from tests.demo.feed import Feed
+from tests.demo.film import Film
 from tests.demo.surroundings import (
     CONFIGURATION,
     MEDIA,
@@ -80,21 +81,24 @@ async def _story(options: argparse.Namespace, children: Children) -> int:
     control = await start_sound(children)
     write_configuration(address, output, control)
     feed = Feed(address, PLAYLIST_LINK, seconds=options.seconds)
+    film = Film(address, PLAYLIST_LINK, seconds=options.seconds)
     await feed.prepare()
     await children.start("agent", agent("run", "--config", str(CONFIGURATION)))
     started = time.monotonic()
+    film.begin(options.seconds)
     host = address.rpartition("/")[2]
     say(f"console: {address}/   (seen from elsewhere: ssh -L {host.rpartition(':')[2]}:{host} THIS-MACHINE)")
     say("logs: .demo/agent.log .demo/server.log" + ("" if options.seconds else "; Ctrl-C ends the demo"))
 
-    watch = Watch(address, feed)
+    watch = Watch(address, feed, film)
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(watch.follow_server(), name="follow server")
         looking = tasks.create_task(watch.follow_agent(), name="follow agent")
-        feeding = tasks.create_task(feed.play(watch.presented), name="feed")
+        acts = [tasks.create_task(act.play(watch.presented), name=type(act).__name__) for act in (feed, film)]
         await _until_end(options, children, watch, started)
         looking.cancel()
-        feeding.cancel()
+        for act in acts:
+            act.cancel()
         faults = await watch.faults(options.screenshot or DIRECTORY / "screenshot.png")
         following.cancel()
     for fault in faults:
@@ -105,6 +109,8 @@ async def _story(options: argparse.Namespace, children: Children) -> int:
     say(f"all is well: a playlist is ready, and its pictures are on the screen (after {time.monotonic() - started:.0f} s)")
     if feed.acts:
         say("the pixel feed came over the playlist and handed the screen back")
+    if film.acts:
+        say("the film was seen coming, played once over the playlist, and the playlist went on where it was")
     return 0
 
 

@@ -54,7 +54,8 @@ class Feed:
         """Takes note of the agent's status."""
         for screen in screens.values():
             now = (screen["program"], screen["media_index"])
-            if screen["state"] == "playing" and (not self._seen or self._seen[-1] != now):
+            ours = now[0] in (self._playlist, FEED_LINK)
+            if screen["state"] == "playing" and ours and (not self._seen or self._seen[-1] != now):
                 self._seen.append(now)
 
     def hear(self, displays: list[dict[str, Any]]) -> None:

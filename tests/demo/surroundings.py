@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.demo import CHECKOUT, DIRECTORY, SERIAL, DemoError, say
 from tests.demo.children import Children
 from tests.demo.feed import FEED_ID, FEED_LINK, HOLD_S
+from tests.demo.film import FILM_LINK
+from tests.servers.conversion_rest import COOKIE, TOKEN
 from tests.servers.signage import PASSWORD, USERNAME
 from tests.sound import PrivateSound
 
@@ -175,5 +177,14 @@ kind = "tronbyt"
 name = "{FEED_LINK}"
 url = "{address}/{FEED_ID}/ws"
 hold_s = {HOLD_S}
+spread_s = 1
+
+[[links]]
+kind = "conversion"
+name = "{FILM_LINK}"
+url = "{address}"
+token = "{TOKEN}"
+session_cookie = "{COOKIE}"
+play = "interrupt"
 spread_s = 1
 """)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.demo import DIRECTORY, SERIAL, say
 from tests.demo.feed import Feed
+from tests.demo.film import Film
 from tests.demo.surroundings import SOCKET, environment
 
 LOOK_S = 1.0
@@ -26,11 +27,12 @@ SCREENSHOTS = 8
 class Watch:
     """Follows server and agent and says what changes."""
 
-    def __init__(self, address: str, feed: Feed) -> None:
+    def __init__(self, address: str, feed: Feed, film: Film) -> None:
         self.presented = asyncio.Event()
         """Set once the agent says that it plays."""
         self._address = address
         self._feed = feed
+        self._film = film
         self._device: dict[str, Any] = {}
         self._said: dict[str, str] = {}
 
@@ -42,6 +44,8 @@ class Watch:
                 message = json.loads(frame.data)
                 if message["type"] == "state" and message["service"] == "tronbyt":
                     self._feed.hear(message["state"]["displays"])
+                if message["type"] == "state" and message["service"] == "conversion":
+                    self._film.hear(message["state"]["jobs"], message["state"]["complaints"])
                 if message["type"] == "state" and message["service"] == "signage":
                     for device in message["state"]["devices"]:
                         if device["serial"] == SERIAL:
@@ -70,7 +74,7 @@ class Watch:
             faults.append(f"the agent has no playlist ready: {status['playlists']}")
         if not any(screen["state"] == "playing" and screen["media_id"] is not None for screen in status["screens"].values()):
             faults.append(f"the screen does not play: {status['screens']}")
-        return faults + self._feed.faults() + await take_screenshot(screenshot)
+        return faults + self._feed.faults() + self._film.faults() + await take_screenshot(screenshot)
 
     def _tell_status(self, status: dict[str, Any]) -> None:
         for link in status["links"]:
@@ -79,6 +83,10 @@ class Watch:
             items = f"{playlist['downloaded_items']} of {playlist['total_items']} items are here"
             self._tell(f"playlist {playlist['name']}", f"{playlist['status']}, {items}")
         self._feed.look(status["screens"])
+        self._film.look(status)
+        for job in status.get("jobs", []):
+            percent = "" if job["percent"] is None else f" {job['percent']:.0f} %"
+            self._tell(f"film {job['title']}", f"{job['state']}{percent}" + (f" ({job['error']})" if job["error"] else ""))
         for name, screen in status["screens"].items():
             self._tell(f"screen {name}", f"{screen['state']} {screen['title'] or ''}".strip())
             if screen["state"] == "playing":

@@ -82,3 +82,20 @@ def test_beside_a_bar() -> None:
     assert whole.beside(Rect(1210, 0, 70, 720)) == Rect(0, 0, 1210, 720)
     assert Rect(70, 0, 1210, 720).beside(Rect(70, 600, 1210, 120)) == Rect(70, 0, 1210, 600)
     assert whole.beside(Rect(0, 0, 1280, 720)).height == 0
+
+
+def test_around_and_within() -> None:
+    """The smallest rectangle that holds two, and what two have in common."""
+    one, other = Rect(10, 10, 20, 20), Rect(20, 0, 30, 15)
+    assert one.around(other) == Rect(10, 0, 40, 30)
+    assert one.within(other) == Rect(20, 10, 10, 5)
+    apart = one.within(Rect(100, 100, 5, 5))
+    assert (apart.width, apart.height) == (0, 0)
+
+
+def test_what_a_place_holds() -> None:
+    """A picture no larger than it, as a viewer sees it."""
+    area = Rect(0, 0, 1280, 720)
+    assert Screen(1280, 720).holds(area, 1280, 720)
+    assert not Screen(1280, 720).holds(area, 720, 1280)
+    assert Screen(1280, 720, 90).holds(area, 720, 1280)

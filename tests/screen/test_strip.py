@@ -14,7 +14,7 @@ from agent.screen.geometry import Rect, Screen
 from agent.screen.messages import Ended, Started, Strip, StripLine, Ticker
 from agent.screen.strip import DONE, pieces, strip_bar, strip_plan
 from tests.display import XServer, near
-from tests.screen.conftest import RED, Media, Stand
+from tests.screen.conftest import GREEN, RED, Media, Stand
 
 HD = Screen(1280, 720)
 PANEL_ON_RED = (40, 16, 21)
@@ -257,6 +257,30 @@ async def test_a_change_does_not_flicker_and_a_film_goes_on(stand: Stand, media:
     assert all(near((data[2], data[1], data[0]), PANEL_ON_GREEN, 10) for _, data in panel)
     inks = [int((np.frombuffer(data, np.uint8) > 180).sum()) for _, data in title]
     assert min(inks) > 0.8 * max(inks), "the title stands still"
+
+
+async def test_a_slide_passes_above_it(stand: Stand, media: Media) -> None:
+    """The old picture slides out above strip and ticker, which stay as they are."""
+    worker = await stand.worker()
+    server = stand.server
+    bottom = Ticker("", motion="static", font_size_px=40, background="#FF0000FF")
+    await worker.show(worker.shot(media.red_png), strip=strip(), ticker=bottom)
+    bar = place(strip(), HD, bottom)
+    ink = await written(server, bar)
+    words = (bar.x + 30, ink[1], 200, 30)
+    await server.shows((5, 718), (0, 0, 255))
+    await server.shows((5, bar.bottom - 2), PANEL_ON_RED)
+
+    def white(data: bytes) -> int:
+        return int((np.frombuffer(data, np.uint8) > 200).sum())
+
+    with server.sampled(*words) as samples:
+        await worker.show(worker.shot(media.green_jpg, enter="slide"))
+        await server.shows((1270, 5), GREEN)
+        await server.shows((5, 5), GREEN)
+    counts = [white(data) for _, data in samples]
+    assert min(counts) > 0.9 * max(counts) > 0
+    await server.shows((5, bar.bottom - 2), PANEL_ON_GREEN)
 
 
 async def test_without_a_screen_it_costs_nothing(stand: Stand, media: Media) -> None:

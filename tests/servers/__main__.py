@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.servers.camera import DEVICE_PATH, SignalingServer
+from tests.servers.conversion import ConversionServer
 from tests.servers.demo import furnish
 from tests.servers.make_media import make_media, media_names
 from tests.servers.prompt import read_prompt
@@ -47,6 +48,7 @@ async def _serve(options: argparse.Namespace) -> int:
     SignalingServer(hub=server.hub)
     SpeakerServer(hub=server.hub)
     feeds = TronbytServer(hub=server.hub, apps=demo_apps())
+    films = ConversionServer(hub=server.hub)
     furnish(server, options.media)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -58,6 +60,7 @@ async def _serve(options: argparse.Namespace) -> int:
         _say(f"cameras: url {server.url.replace('http', 'ws', 1)}{DEVICE_PATH}")
         _say(f"speakers: url {server.url.replace('http', 'ws', 1)}{SOCKET_PATH}")
         _say(f"feeds: url {feeds.device_url('0a1b2c3d')} or any other eight hex digits")
+        _say(f"films: url {films.url}, token {films.rest.token}, session_cookie {films.rest.cookie}")
         prompt = None
         if sys.stdin.isatty():
             _say("help lists the commands")
@@ -70,7 +73,8 @@ async def _serve(options: argparse.Namespace) -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="mock-server", description="Servers for signage, cameras, speakers and pixel feeds in one, with a console page."
+        prog="mock-server",
+        description="Servers for signage, cameras, speakers, pixel feeds and film conversion in one, with a console page.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s; 0.0.0.0 for the whole network)")
     parser.add_argument("--port", type=int, default=8800, help="port (%(default)s; 0 takes a free one)")

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from tests.servers.conversion_prompt import HELP as FILM_HELP, run_line as run_film_line
 from tests.servers.signage import SignageServer
 from tests.servers.speaker_prompt import HELP as SPEAKER_HELP, run_line as run_speaker_line
 from tests.servers.tronbyt_prompt import HELP as FEED_HELP, run_line as run_feed_line
@@ -64,11 +65,13 @@ async def run_line(server: SignageServer, line: str) -> None:
     word, _, rest = line.strip().partition(" ")
     rest = rest.strip()
     if word in ("", "help", "?"):
-        _say(f"{HELP}\n\n{SPEAKER_HELP}\n\n{FEED_HELP}")
+        _say(f"{HELP}\n\n{SPEAKER_HELP}\n\n{FEED_HELP}\n\n{FILM_HELP}")
     elif word == "speaker":
         _say(await run_speaker_line(server.hub, rest))
     elif word == "feed":
         _say(await run_feed_line(server.hub, rest))
+    elif word == "films":
+        _say(await run_film_line(server.hub, rest))
     elif word == "devices":
         _list_devices(server)
     elif word == "expire":
