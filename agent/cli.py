@@ -72,8 +72,8 @@ def _check(parsed: argparse.Namespace) -> int:
 
 
 def _doctor(parsed: argparse.Namespace) -> int:
-    from agent.control.commands import ConfigurationError, find_socket
     from agent.control.doctor import examine, report
+    from agent.control.place import ConfigurationError, find_socket
 
     try:
         socket: Path | None = find_socket(parsed.config, parsed.socket)
@@ -129,7 +129,7 @@ def _version(parsed: argparse.Namespace) -> int:
 
 def _talk(parsed: argparse.Namespace, command: Callable[[ControlClient], int], *, quiet_interrupt: bool = False) -> int:
     from agent.control.client import ControlClient, NoAgentError, RefusedError
-    from agent.control.commands import ConfigurationError, find_socket
+    from agent.control.place import ConfigurationError, find_socket
 
     try:
         return command(ControlClient(find_socket(parsed.config, parsed.socket)))
@@ -146,7 +146,7 @@ def _talk(parsed: argparse.Namespace, command: Callable[[ControlClient], int], *
 
 
 def _config(parsed: argparse.Namespace) -> Path | None:
-    from agent.control.commands import default_config
+    from agent.control.place import default_config
 
     path: Path | None = parsed.config
     return path or default_config()

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from agent import __version__
-from agent.control.commands import DEFAULT_SOCKET, find_socket
+from agent.control.place import DEFAULT_SOCKET, find_socket
 from agent.control.server import ControlServer
 from agent.settings import Settings
 from tests.control.conftest import PICTURE, StandIn

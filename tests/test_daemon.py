@@ -17,8 +17,6 @@ import pytest
 
 from agent import __version__
 from agent.control.client import ControlClient, RefusedError
-from agent.daemon import Daemon
-from agent.settings import Settings
 from tests.agent_process import AgentProcess
 from tests.system.manager import Manager
 
@@ -329,42 +327,6 @@ async def command(*words: str) -> int:
     """Its exit code."""
     process = await asyncio.create_subprocess_exec(*words, stderr=asyncio.subprocess.DEVNULL)
     return await process.wait()
-
-
-class Held(Daemon):
-    """A daemon of which only the forced restart is used."""
-
-    def __init__(self, folder: Path, tasks: asyncio.TaskGroup) -> None:
-        self.reboots = folder / "reboots"
-        command = ["sh", "-c", f"echo x >> {self.reboots}"]
-        self.settings = Settings.model_validate(
-            {"device": {"state_dir": folder / "state"}, "hardware": {"reboot_command": command}, "screens": {"front": {}}}
-        )
-        self._runtime_dir = folder / "run"
-        self._tasks = tasks
-
-
-@pytest.mark.parametrize("usable", ["state", "run"])
-async def test_hardware_that_is_held_restarts_the_box_once_a_day(tmp_path: Path, usable: str) -> None:
-    """Also when the state directory cannot be written, which may be the very reason."""
-    (tmp_path / usable).mkdir()
-    async with asyncio.TaskGroup() as tasks:
-        daemon = Held(tmp_path, tasks)
-        daemon._stuck()
-        daemon._stuck()
-    assert daemon.reboots.read_text() == "x\n"
-    assert (tmp_path / usable / "last-forced-reboot").exists()
-
-
-async def test_a_restart_that_cannot_be_asked_for(tmp_path: Path) -> None:
-    """Nothing can be recorded and the command does not start: the log says so, and the agent goes on."""
-    async with asyncio.TaskGroup() as tasks:
-        daemon = Held(tmp_path, tasks)
-        script = tmp_path / "reboot"
-        script.write_bytes(b"\x7fELF")
-        script.chmod(0o755)
-        daemon.settings.hardware.reboot_command[:] = [str(script)]
-        daemon._stuck()
 
 
 async def test_a_checkout_is_not_updated(unit: Callable[..., Unit]) -> None:

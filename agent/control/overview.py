@@ -1,4 +1,4 @@
-"""The status document of a running daemon (design, section 5)."""
+"""The status document of a running agent (design, section 5)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from agent.screen.proxy import Screen
 from agent.system import clock
 
 if TYPE_CHECKING:
-    from agent.daemon import Daemon
+    from agent.control.running import RunningAgent
     from agent.links.link import Link
 
 
-def overview(daemon: Daemon) -> dict[str, Any]:
+def overview(agent: RunningAgent) -> dict[str, Any]:
     """The document as it is now, read from the parts."""
-    device = daemon.device
+    device = agent.device
     document: Status = {
         "version": __version__,
-        "uptime_s": round(time.monotonic() - daemon.started_at, 1),
+        "uptime_s": round(time.monotonic() - agent.started_at, 1),
         "device": {
             "serial": device.identity.serial,
             "device_id": device.identity.device_id,
@@ -34,16 +34,16 @@ def overview(daemon: Daemon) -> dict[str, Any]:
         },
         "brightness": {"percent": device.brightness.percent, "backend": device.brightness.backend},
         "screens": {name: _screen(screen) for name, screen in device.screens.items()},
-        "playlists": [cast("PlaylistStatus", entry) for link in daemon.links for entry in link.playlists()],
+        "playlists": [cast("PlaylistStatus", entry) for link in agent.links for entry in link.playlists()],
         "downloads": [
             {"name": download.name, "received_bytes": download.received_bytes, "total_bytes": download.total_bytes}
             for download in device.media.downloads()
         ],
-        "jobs": [cast("JobStatus", entry) for link in daemon.links for entry in link.jobs()],
-        "links": [_link(link) for link in daemon.links],
+        "jobs": [cast("JobStatus", entry) for link in agent.links for entry in link.jobs()],
+        "links": [_link(link) for link in agent.links],
         "camera": {"source": device.camera.source, "viewers": device.camera.viewers, "encoder": device.camera.encoder or None},
         "update": cast("UpdateStatus", device.updates.status()),
-        "warnings": _warnings(daemon),
+        "warnings": _warnings(agent),
     }
     return dict(document)
 
@@ -80,15 +80,15 @@ def _screen(screen: Screen) -> ScreenStatus:
     return document  # type: ignore[return-value]  # more keys than people were promised
 
 
-def _warnings(daemon: Daemon) -> list[str]:
-    warnings = list(daemon.health.warnings())
-    if daemon.device.brightness.warning:
-        warnings.append(daemon.device.brightness.warning)
-    warnings += daemon.device.media.warnings()
-    if daemon.device.state.trouble:
-        warnings.append(daemon.device.state.trouble)
-    warnings += daemon.device.voice.warnings()
-    warnings += [warning for link in daemon.links for warning in link.warnings()]
-    if any(link.clock_fault for link in daemon.links) and not clock.is_set():
+def _warnings(agent: RunningAgent) -> list[str]:
+    warnings = list(agent.health.warnings())
+    if agent.device.brightness.warning:
+        warnings.append(agent.device.brightness.warning)
+    warnings += agent.device.media.warnings()
+    if agent.device.state.trouble:
+        warnings.append(agent.device.state.trouble)
+    warnings += agent.device.voice.warnings()
+    warnings += [warning for link in agent.links for warning in link.warnings()]
+    if any(link.clock_fault for link in agent.links) and not clock.is_set():
         warnings.append("the clock is not set: certificates cannot be checked; connect the box to a time server")
     return warnings

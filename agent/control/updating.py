@@ -32,8 +32,7 @@ async def update(
                         yield event
         else:
             intake = updates.begin(BY, size=size, by_hand=by_hand)
-            async for chunk in source:
-                await intake.write(chunk)
+            await _receive(intake, source)
         assert intake is not None
         async with contextlib.aclosing(_meanwhile(updates, updates.install(intake))) as events:
             async for event in events:
@@ -49,6 +48,26 @@ async def update(
         yield {"version": version}
     finally:
         updates.restart()
+
+
+async def _receive(intake: Intake, source: AsyncIterator[bytes]) -> None:
+    """Raises UpdateError, also when it is given up and the sender neither goes on nor goes."""
+    writing = asyncio.create_task(_write(intake, source), name="update from the command line")
+    given_up = asyncio.create_task(intake.given_up.wait(), name="update from the command line: given up")
+    try:
+        await asyncio.wait({writing, given_up}, return_when=asyncio.FIRST_COMPLETED)
+        if not writing.done():
+            raise UpdateError(intake.cause)
+        writing.result()
+    finally:
+        for task in (writing, given_up):
+            task.cancel()
+        await asyncio.gather(writing, given_up, return_exceptions=True)
+
+
+async def _write(intake: Intake, source: AsyncIterator[bytes]) -> None:
+    async for chunk in source:
+        await intake.write(chunk)
 
 
 async def _meanwhile(updates: Updates, work: Coroutine[Any, Any, Any]) -> AsyncGenerator[dict[str, Any], None]:

@@ -40,9 +40,15 @@ async def save(state: State, entry: Entry, source: Want | None = None) -> None:
     row = (entry.digest, entry.stamp.size_bytes, entry.stamp.mtime_ns, entry.verified_at, entry.used_at, entry.name)
 
     def change(database: sqlite3.Connection) -> None:
-        database.execute("INSERT OR REPLACE INTO media VALUES (?, ?, ?, ?, ?, ?)", row)
+        database.execute(
+            "INSERT OR REPLACE INTO media (digest, size_bytes, mtime_ns, verified_at, used_at, name) VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
         if source is not None:
-            database.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?)", (source.source, source.size_bytes, entry.digest))
+            database.execute(
+                "INSERT OR REPLACE INTO sources (url, size_bytes, digest) VALUES (?, ?, ?)",
+                (source.source, source.size_bytes, entry.digest),
+            )
 
     await state.write(change)
 

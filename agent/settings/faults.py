@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,6 +172,8 @@ def _unknown(path: KeyPath, layers: list[Layer]) -> str:
         what, known = "table", [*Settings.model_fields]
     else:
         what, known = "key", sorted({key for model in _models(path, layers) for key in model.model_fields})
+    import difflib  # noqa: PLC0415 - memory: most configurations have no faults
+
     close = difflib.get_close_matches(path[-1], known, n=1)
     return f"unknown {what}" + (f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(known)}")
 

@@ -1,6 +1,7 @@
 """The tables of the state file, in the order they came.
 
-Migrations only add, so that a version that was rolled back opens a newer file as it is. Append a step; never change one.
+Migrations only add, so that a version that was rolled back opens a newer file as it is. Append a step; never change one. A column
+that is added has a default, and every statement names the columns it means.
 """
 
 MIGRATIONS: tuple[str, ...] = (

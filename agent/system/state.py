@@ -75,7 +75,7 @@ class State:
         """Stores `value` (anything JSON holds) under `key`. Raises StateError."""
         text = json.dumps(value)
         await self.write(
-            lambda database: database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, text)),
+            lambda database: database.execute("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (key, text)),
             durable=durable,
         )
 

@@ -67,4 +67,4 @@ def rss_mb(pid: int) -> float:
     raise ValueError("no VmRSS")
 
 
-__all__ = ["Box", "box", "clip", "cpu_s", "item", "playlist", "rss_mb", "still"]
+__all__ = ["SOFTWARE", "Box", "box", "clip", "cpu_s", "item", "playlist", "rss_mb", "still"]

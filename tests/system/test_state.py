@@ -161,7 +161,10 @@ async def test_a_newer_file_is_opened_as_it_is(path: Path) -> None:
     await state.put("key", 1)
     await state.close()
     database = sqlite3.connect(path)
-    database.executescript("PRAGMA user_version = 999; CREATE TABLE later (x); INSERT INTO later VALUES (42);")
+    database.executescript(
+        "PRAGMA user_version = 999; CREATE TABLE later (x); INSERT INTO later VALUES (42);"
+        "ALTER TABLE settings ADD COLUMN later TEXT NOT NULL DEFAULT 'then';"
+    )
     database.close()
     state = await State.open(path)
     assert await state.get("key") == 1

@@ -15,7 +15,7 @@ from agent.links.conversion.parts import Screen
 from agent.links.conversion.rest import ConversionRest, NoOutputError, NoSuchJobError, NotCompletedError, Place
 from agent.links.link import RefusedError, UnavailableError
 from agent.media.store import MediaStore
-from agent.media.wants import FetchError, Want
+from agent.media.wants import FetchError, Want, amount
 from agent.screen.proxy import UnplayableFileError
 from agent.system.logs import Trouble
 
@@ -138,6 +138,7 @@ class Delivery:
             on_bytes(count, total)
 
         while True:
+            self._require_room(tries.size_bytes)
             place: Place | None = None
             try:
                 async with self._slots:
@@ -171,6 +172,12 @@ class Delivery:
                 trouble.is_("output not here yet, tried again", said, link=self._link, job=job_id, title=repr(title))
                 await asyncio.sleep(wait_s)
 
+    def _require_room(self, size_bytes: int | None) -> None:
+        """Raises GaveUpError for what is too big for the store however much were evicted: nothing of it is asked for."""
+        largest = self._store.largest_bytes()
+        if size_bytes is not None and size_bytes > largest:
+            raise GaveUpError(f"storage too small: {amount(size_bytes)} needed, but the store holds at most {amount(largest)}")
+
     def _after(self, error: FetchError, tries: _Tries, said: str, place: Place | None, backoff: Backoff) -> float:
         """Seconds until the next try. Raises GaveUpError."""
         if error.status in (401, 403) and place is not None and place.signed:
@@ -182,8 +189,6 @@ class Delivery:
         if error.cause == "stopped":
             return backoff.wait_s()
         if error.cause == "storage":
-            if tries.size_bytes is not None and tries.size_bytes > self._store.largest_bytes():
-                raise GaveUpError(said)
             tries.storage += 1
             return min(self._timers.storage_most_s, self._timers.storage_s * 2.0 ** (tries.storage - 1))
         if not error.temporary and error.status is None:

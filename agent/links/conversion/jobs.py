@@ -108,7 +108,8 @@ class Jobs:
 
         def write(database: sqlite3.Connection) -> None:
             database.executemany(
-                "INSERT OR REPLACE INTO conversion_jobs VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO conversion_jobs (link, server, job, title, state, size_bytes, changed_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [(self._link, self._server, r.job_id, r.title, r.state, r.size_bytes, r.changed_at) for r in rows.values()],
             )
             database.execute(
@@ -119,7 +120,7 @@ class Jobs:
             )
             if mark is not None:
                 kept = json.dumps({"server": self._server, "created_at": mark.created_at, "ids": mark.ids})
-                database.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (self._key, kept))
+                database.execute("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (self._key, kept))
 
         try:
             await self._state.write(write)

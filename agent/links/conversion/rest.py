@@ -282,7 +282,7 @@ class ConversionRest:
         text = json.dumps({"token": token, "for": self._credentials_mark()})
         try:
             await self._state.write(
-                lambda database: database.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?)", (self._link, text))
+                lambda database: database.execute("INSERT OR REPLACE INTO tokens (link, value) VALUES (?, ?)", (self._link, text))
             )
         except StateError as error:
             log.warning("token not kept for the next start link=%s error=%s", self._link, error)

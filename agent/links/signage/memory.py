@@ -62,7 +62,7 @@ class Memory:
 
         def replace(database: sqlite3.Connection) -> None:
             database.execute("DELETE FROM playlists WHERE link = ? AND side = ?", (self._link, side))
-            database.executemany("INSERT INTO playlists VALUES (?, ?, ?, ?)", rows)
+            database.executemany("INSERT INTO playlists (link, side, place, body) VALUES (?, ?, ?, ?)", rows)
 
         await self._state.write(replace)
 

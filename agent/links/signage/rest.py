@@ -223,7 +223,7 @@ class SignageRest:
         text = json.dumps({name: getattr(tokens, name) for name in Tokens.__slots__})
         try:
             await self._state.write(
-                lambda database: database.execute("INSERT OR REPLACE INTO tokens VALUES (?, ?)", (self._link, text))
+                lambda database: database.execute("INSERT OR REPLACE INTO tokens (link, value) VALUES (?, ?)", (self._link, text))
             )
         except StateError as error:
             log.warning("tokens not kept for the next start link=%s error=%s", self._link, error)

@@ -195,12 +195,29 @@ async def test_a_second_request_during_one(server: SpeakerServer, box: StandInBo
         go = asyncio.Event()
         sending = asyncio.create_task(server.offer_firmware(DEVICE_ID, IMAGE, form, how=Sending(hold={5: go})))
         await until(lambda: len(box.updates.pieces) == 5)
-        for keys in ({}, {"size": 5, "sha256": "00" * 32}, {"size": 0, "chunk_size": 1}):
+        seconds: list[dict[str, Any]] = [{}, {"size": 5, "sha256": "00" * 32}, {"size": 0, "chunk_size": 1}, {"size": 5}]
+        for keys in (*seconds, {"size": 5, "sha256": "x"}):
             await server.send(DEVICE_ID, {"cmd": "request_ota", **keys})
         go.set()
         await sending
-        answers = await speaker.wait_answers(5)
-        assert [answer["status"] for answer in answers] == ["ok", "device_busy", "device_busy", "error", "ok"]
+        answers = await speaker.wait_answers(7)
+        assert [answer["status"] for answer in answers] == ["ok", *["device_busy"] * 5, "ok"]
+        assert box.updates.installed == [IMAGE]
+
+
+async def test_a_second_request_while_the_first_is_fetched(server: SpeakerServer, box: StandInBox, make_link: MakeLink) -> None:
+    """`device_busy`, also before it is known what will be fetched."""
+    box.updates.published = {"2.0.0": IMAGE}
+    box.updates.found.clear()
+    async with make_link(ota_quiet_s=0.05):
+        speaker = await server.connected(DEVICE_ID)
+        await server.send(DEVICE_ID, {"cmd": "request_ota", "version": "2.0.0"})
+        await speaker.wait_answers(1)
+        await until(lambda: box.updates.looked_for)
+        await server.send(DEVICE_ID, {"cmd": "request_ota", "size": len(IMAGE), "sha256": "00" * 32})
+        assert (await speaker.wait_answers(2))[1]["status"] == "device_busy"
+        box.updates.found.set()
+        await until(lambda: box.updates.restarts)
         assert box.updates.installed == [IMAGE]
 
 

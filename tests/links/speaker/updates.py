@@ -47,6 +47,10 @@ class StandInUpdates:
         """Why nothing can be installed."""
         self.published: dict[str, bytes] = {}
         """What can be fetched, by version."""
+        self.looked_for: list[str | None] = []
+        self.found = asyncio.Event()
+        """Until it is set what can be fetched is being looked for."""
+        self.found.set()
         self.disk_s = 0.0
         """How long the disk takes for each piece."""
         self.pieces: list[int] = []
@@ -65,18 +69,24 @@ class StandInUpdates:
         """Files on the disk."""
         return sorted(path.name for path in self.directory.iterdir()) if self.directory.exists() else []
 
-    def begin(self, by: str, *, size: int | None = None, sha256: str | None = None) -> Intake:
+    def check_free(self) -> None:
         """See `parts.Updates`."""
         if self.refuses:
             raise UpdateError(self.refuses)
         if self.busy:
             raise UpdateError("Another update is under way.", "device_busy")
+
+    def begin(self, by: str, *, size: int | None = None, sha256: str | None = None) -> Intake:
+        """See `parts.Updates`."""
+        self.check_free()
         self._intake = _SlowIntake(self, by, size, sha256)
         self.begun.append((by, size, sha256))
         return self._intake
 
     async def newest(self, by: str, version: str | None = None) -> Intake:
         """See `parts.Updates`."""
+        self.looked_for.append(version)
+        await self.found.wait()
         if not self.published:
             raise UpdateError("no [update] source_url is configured")
         image = self.published.get(version or max(self.published))

@@ -1,4 +1,4 @@
-"""Links as the daemon keeps them: one that breaks off is made anew, a changed one takes over without a gap."""
+"""Links that are kept running: one that breaks off is made anew, a changed one takes over without a gap."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any, cast
 
 import pytest
 
-from agent import daemon as daemon_module
-from agent.daemon import Daemon
 from agent.device import Device
-from agent.links import registry
+from agent.links import supervisor
 from agent.links.link import Link
+from agent.links.supervisor import LinkSupervisor
 from agent.settings import Settings
 from tests.box import Box, CountingLink, until
 from tests.servers import SignageServer, item, playlist
@@ -34,16 +33,13 @@ def settings(**changes: Any) -> Settings:
 
 
 class Kept:
-    """A daemon that has nothing but links; the box's own link is the first."""
+    """The links of a box, whose own link is the first."""
 
     def __init__(self, box: Box, tasks: asyncio.TaskGroup) -> None:
         self.box = box
         self.broken = 0
         self.fresh: list[CountingLink] = []
-        self.daemon = Daemon(settings(), settings)
-        self.daemon.device = cast("Device", SimpleNamespace(screens=box.screens))
-        self.daemon._tasks = tasks
-        self.daemon._changed = lambda: None  # type: ignore[method-assign]
+        self.links = LinkSupervisor(cast("Device", SimpleNamespace(screens=box.screens)), tasks, lambda: None)
 
     def make(self, *_: Any) -> Link:
         """As the registry does."""
@@ -75,7 +71,7 @@ async def server() -> AsyncIterator[SignageServer]:
 
 @pytest.fixture
 async def kept(tmp_path: Path, server: SignageServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Kept]:
-    """A daemon with a link; the box's own one has put the files on the disk and is gone."""
+    """No link yet; the box's own one has put the files on the disk and is gone."""
     async with Box(tmp_path, server) as box, asyncio.TaskGroup() as tasks:
         await box.ready(101)
         await box.shows("a.png")
@@ -85,10 +81,10 @@ async def kept(tmp_path: Path, server: SignageServer, monkeypatch: pytest.Monkey
         await asyncio.wait({task})
         box.link.leave()
         made = Kept(box, tasks)
-        monkeypatch.setattr(registry, "make_link", made.make)
-        monkeypatch.setattr(daemon_module, "GUARD_SPREAD_S", 0.05)
+        monkeypatch.setattr(supervisor, "make_link", made.make)
+        monkeypatch.setattr(supervisor, "SPREAD_S", 0.05)
         yield made
-        for running in made.daemon._link_tasks.values():
+        for running in made.links._running.values():
             running.cancel()
             await asyncio.wait({running})
 
@@ -100,28 +96,28 @@ def blank(box: Box, since: int) -> int:
 
 async def test_a_changed_link_takes_over_without_a_gap(kept: Kept) -> None:
     """From the old link's picture to the new one's no scene is empty; the text bar stays, too. A link that is gone leaves."""
-    daemon, box = kept.daemon, kept.box
+    links, box = kept.links, kept.box
     before, after = settings(), settings(spread_s=1.0)
-    daemon._start_link(before.links[0])
+    links.start(before.links[0])
     await until(lambda: box.screen.title == "a.png" and kept.fresh[0].state == "connected")
     kept.fresh[0]._on_frame('{"action": "show_text_overlay", "text_overlay": {"text": "x"}}')
     since, shown = len(box.screen.scenes), box.screen.scene.shot
-    await daemon._restart_links(before.links, after.links)
+    await links.replace(before.links, after.links)
     await until(lambda: len(kept.fresh) == 2 and kept.fresh[1].state == "connected")
     await until(lambda: box.screen.scene.shot is not None and box.screen.scene.shot != shown)
     assert (box.screen.title, blank(box, since)) == ("a.png", 0)
     assert all(scene.ticker is not None for scene in box.screen.scenes[since:])
     assert len(box.screen.stage._programs) == 1
-    assert daemon.links == [kept.fresh[1]]
-    await daemon._restart_links(after.links, [])
-    assert (box.screen.scene.shot, box.screen.ticker, daemon.links) == (None, None, [])
+    assert list(links) == [kept.fresh[1]]
+    await links.replace(after.links, [])
+    assert (box.screen.scene.shot, box.screen.ticker, list(links)) == (None, None, [])
 
 
 async def test_the_configuration_decides_who_is_first_on_a_tie(kept: Kept) -> None:
     """Not who was reached first: read again, with the links in another order, that order counts, and no link notices."""
     first, second = settings().links[0], settings(name="second").links[0]
     for before, after in (([first, second], [second, first]), ([second, first], [first, second])):
-        await kept.daemon._restart_links(before, after)
+        await kept.links.replace(before, after)
         assert kept.box.screen.stage.order == tuple(link.name for link in after)
     assert not kept.fresh
 
@@ -129,8 +125,8 @@ async def test_the_configuration_decides_who_is_first_on_a_tie(kept: Kept) -> No
 async def test_a_link_that_breaks_off(kept: Kept, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so, the picture stays, and a fresh one takes its place, again and again if need be."""
     monkeypatch.setattr("agent.links.backoff.FIRST_S", 0.05)
-    daemon, box = kept.daemon, kept.box
-    daemon._start_link(settings().links[0])
+    links, box = kept.links, kept.box
+    links.start(settings().links[0])
     first = kept.fresh[0]
     await until(lambda: box.screen.title == "a.png" and first.state == "connected")
     since = len(box.screen.scenes)
@@ -147,5 +143,5 @@ async def test_a_link_that_breaks_off(kept: Kept, caplog: pytest.LogCaptureFixtu
     error = "internal error: RecursionError"
     assert states[-1] == ("waiting", error, [f"link main: broke off and is started again: {error}"])
     assert (box.screen.title, blank(box, since)) == ("a.png", 0)
-    assert daemon.links == [kept.fresh[3]]
+    assert list(links) == [kept.fresh[3]]
     assert caplog.text.count("link broke off and is started again") == 3
