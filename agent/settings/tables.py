@@ -19,7 +19,6 @@ from agent.settings.values import (
     Output,
     Percent,
     QuietHours,
-    Seconds,
     SocketPath,
     TrustedKeys,
     Window,
