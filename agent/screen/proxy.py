@@ -321,7 +321,7 @@ class Screen:
                 self._complain(self._title(token), reason)
                 self.stage.failed(token, now)
             case Progress(token=token, position_s=position_s):
-                self.stage.progress(token, position_s)
+                self.stage.progress(token, position_s, now)
                 return
             case Down(reason=reason):
                 self._down_reason = reason

@@ -156,7 +156,7 @@ class FeedProgram:
         elif self._before is not None and self._before.shot.token == token:
             self._before = None
 
-    def progress(self, token: int, position_s: float) -> None:
+    def progress(self, token: int, position_s: float, now: float) -> None:
         """See `Program`."""
 
     def deadline(self, now: float) -> float | None:

@@ -64,10 +64,10 @@ class PlaylistProgram:
         if self.sequencer:
             self.sequencer.failed(token, now)
 
-    def progress(self, token: int, position_s: float) -> None:
+    def progress(self, token: int, position_s: float, now: float) -> None:
         """See `Program`."""
         if self.sequencer:
-            self.sequencer.progress(token, position_s)
+            self.sequencer.progress(token, position_s, now)
 
     def deadline(self, now: float) -> float | None:
         """See `Program`."""

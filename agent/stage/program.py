@@ -71,7 +71,7 @@ class Program(Protocol):
     def failed(self, token: int, now: float) -> None:
         """A shot cannot be shown."""
 
-    def progress(self, token: int, position_s: float) -> None:
+    def progress(self, token: int, position_s: float, now: float) -> None:
         """Where a video is."""
 
     def deadline(self, now: float) -> float | None:

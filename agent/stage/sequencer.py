@@ -15,6 +15,8 @@ from agent.stage.program import Picture, ProgramStatus
 
 RETRY_S = 30.0
 """After every item of a list has failed."""
+REPORTS_S = 1.5
+"""A film that runs says within this time where it is."""
 _SOON_S = 1e-6
 """Less than this is no time: a deadline that was computed and the sum of the times passed differ by rounding."""
 
@@ -29,7 +31,7 @@ class _Showing:
     repetition: int
     lap: int
     position_s: float = 0.0
-    """Of a video: as last heard. Of an image: up to `running_since`."""
+    """At `running_since`, or where it stands."""
 
 
 class Sequencer:
@@ -161,10 +163,12 @@ class Sequencer:
             if self._on_failed is not None:
                 self._on_failed(showing.item)
 
-    def progress(self, token: int, position_s: float) -> None:
+    def progress(self, token: int, position_s: float, now: float) -> None:
         """Where a video is."""
         if self._current is not None and token == self._current.token and self._current.item.kind == "video":
             self._current.position_s = position_s
+            if self._running_since is not None:
+                self._running_since = now
 
     # Time
 
@@ -306,9 +310,10 @@ class Sequencer:
             self._running_since = now
 
     def _settle(self, now: float) -> None:
-        """Books the time an image has been on so far."""
-        if self._current is not None and self._current.item.kind == "image" and self._running_since is not None:
-            self._current.position_s += now - self._running_since
+        """Books the time the item has run since `running_since`; a film that reports nothing any more may stand still."""
+        if self._current is not None and self._running_since is not None:
+            ran_s = now - self._running_since
+            self._current.position_s += ran_s if self._current.item.kind == "image" else min(ran_s, REPORTS_S)
             self._running_since = now
 
     def _left_s(self, now: float) -> float:
@@ -362,7 +367,8 @@ class Sequencer:
 
     def _advance(self, now: float) -> None:
         """The current item is over."""
-        self._settle(now)
+        if self._current is not None and self._current.item.kind == "image":
+            self._settle(now)
         if self._planned is None:
             self.finished = True
             self._running_since = None

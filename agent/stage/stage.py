@@ -105,10 +105,10 @@ class Stage:
         for program in tuple(self._programs):
             program.failed(token, now)
 
-    def progress(self, token: int, position_s: float) -> None:
+    def progress(self, token: int, position_s: float, now: float) -> None:
         """Where a video is."""
         for program in tuple(self._programs):
-            program.progress(token, position_s)
+            program.progress(token, position_s, now)
 
     # Time and outcome
 

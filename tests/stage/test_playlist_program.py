@@ -21,7 +21,7 @@ def test_without_a_playlist_it_takes_every_event() -> None:
     empty.started(1, 0)
     empty.ended(1, 0)
     empty.failed(1, 0)
-    empty.progress(1, 2.0)
+    empty.progress(1, 2.0, 0.0)
     empty.tick(0)
     empty.hidden(0)
     assert empty.picture(0) is None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from agent.stage.playlist import Item, Playlist
-from agent.stage.sequencer import RETRY_S, Sequencer
+from agent.stage.sequencer import REPORTS_S, RETRY_S, Sequencer
 from tests.stage.cinema import MOST_TICKS, Showing, image, playlist, video
 
 A, B, C, D = image("a"), image("b"), image("c"), image("d")
@@ -634,6 +634,19 @@ def test_a_hidden_video_comes_back_at_its_place() -> None:
     assert show.picture.shot.start_s == 25
 
 
+@pytest.mark.parametrize(("since_s", "ran_s"), [(0.0, 0.0), (0.9, 0.9), (REPORTS_S, REPORTS_S), (60.0, REPORTS_S)])
+def test_a_hidden_video_ran_on_since_its_last_report(since_s: float, ran_s: float) -> None:
+    """It comes back at its second, not at that of the report before; one that reports nothing may stand still."""
+    show = Showing(playlist(video("v"), A), lengths={"v": 600})
+    show.run(25)
+    show.sequencer.progress(1, 25.0, show.now)
+    show.sequencer.hidden(show.now + since_s)
+    picture = show.sequencer.picture(show.now + since_s)
+    assert picture is not None
+    assert picture.shot is not None
+    assert picture.shot.start_s == pytest.approx(25 + ran_s)
+
+
 def test_paused_while_hidden_stays_paused_when_shown() -> None:
     """A pause that comes while another program has the screen holds afterwards."""
     show = Showing(playlist(A, B))
@@ -689,7 +702,7 @@ def test_the_end_of_an_old_shot_is_ignored() -> None:
     show.step()
     show.sequencer.ended(1, show.now)
     show.sequencer.failed(1, show.now)
-    show.sequencer.progress(1, 99.0)
+    show.sequencer.progress(1, 99.0, show.now)
     show.sequencer.started(1, show.now)
     assert show.title == "b"
     assert show.reported == []
@@ -755,7 +768,7 @@ class Chance:
             lambda: show.failed(dice.choice([token, follower, token - 1]), now),
             lambda: show.hidden(now),
             lambda: show.ended(dice.choice([token, token - 1]), now),
-            lambda: show.progress(token, dice.random() * 10),
+            lambda: show.progress(token, dice.random() * 10, now),
             self._wait,
             lambda: show.started(token, now),
             lambda: show.started(token, now),
