@@ -61,17 +61,16 @@ def judge(response: aiohttp.ClientResponse, want: Want, note: Note, offset: int)
         raise _http_error(response, where)
     if response.headers.get("Content-Encoding", "").strip().lower() in _ENCODINGS:
         raise FetchError("http", f"HTTP: the server sent the file compressed though asked not to ({where})", temporary=False)
-    expected = want.expected_bytes
+    expected, unproven = want.expected_bytes, digest_of(want) is None
+    if unproven and response.content_type == "text/html":
+        raise FetchError("http", f"HTTP: a web page came instead of the file ({where})")
+    if unproven and want.expect == "media" and _is_words(response.content_type):
+        raise FetchError("http", f"HTTP: {response.content_type[:40]} came instead of a media file ({where})")
     if total is not None and expected is not None and total != expected:
         raise FetchError("size", f"size: the server sends {total} bytes instead of {expected} ({where})")
-    if digest_of(want) is None:
-        if response.content_type == "text/html":
-            raise FetchError("http", f"HTTP: a web page came instead of the file ({where})")
-        if want.expect == "media" and _is_words(response.content_type):
-            raise FetchError("http", f"HTTP: {response.content_type[:40]} came instead of a media file ({where})")
-        chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
-        if total is None and expected is None and not chunked:
-            raise FetchError("size", f"size: the server gave no checksum, no size and no length ({where})", temporary=False)
+    chunked = "chunked" in response.headers.get("Transfer-Encoding", "").lower()
+    if unproven and total is None and expected is None and not chunked:
+        raise FetchError("size", f"size: the server gave no checksum, no size and no length ({where})", temporary=False)
     return start, total
 
 

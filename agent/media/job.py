@@ -29,6 +29,7 @@ class Job:
         self._task: asyncio.Task[Entry]
         self._waiting: list[tuple[int, OnBytes | None]] = []
         self._told_at = 0.0
+        self._telling: asyncio.TimerHandle | None = None
         self._quarter: int | None = None
 
     def start(self, work: Coroutine[Any, Any, Entry], on_end: Callable[[], None]) -> None:
@@ -36,6 +37,8 @@ class Job:
 
         def ended(task: asyncio.Task[Entry]) -> None:
             on_end()
+            if self._telling is not None:
+                self._telling.cancel()
             if task.cancelled():
                 self._fail(FetchError("stopped", "the download was stopped"))
             elif (error := task.exception()) is None:
@@ -90,9 +93,16 @@ class Job:
                 "media download progress name=%r percent=%d bytes=%d total=%s", self.want.name, quarter * 25, received, total
             )
         self._quarter = quarter
-        if now - self._told_at >= self._around.timers.progress_s:
-            self._told_at = now
-            self._tell(self._waiting)
+        if self._telling is None:
+            pause_s = max(0.0, self._told_at + self._around.timers.progress_s - now)
+            if pause_s:  # what comes meanwhile is told then, also if nothing more comes
+                self._telling = asyncio.get_running_loop().call_later(pause_s, self._tell_all, now + pause_s)
+            else:
+                self._tell_all(now)
+
+    def _tell_all(self, now: float) -> None:
+        self._told_at, self._telling = now, None
+        self._tell(self._waiting)
 
     def _fail(self, error: FetchError) -> None:
         self._result.set_exception(error)

@@ -280,6 +280,7 @@ async def test_captive_portal(make_store: MakeStore, origin: Origin) -> None:
     store = await make_store(timers={"tries": 1})
     origin.put("/a", b"<html>", headers={"Content-Type": "text/html; charset=utf-8"})
     assert "web page" in str(await failing(store, want(origin, size_bytes=None, checksum="")))
+    assert "web page" in str(await failing(store, want(origin, checksum=""))), "whatever its size"
 
 
 async def test_empty_file(store: MediaStore, origin: Origin) -> None:

@@ -130,6 +130,19 @@ async def test_progress(store: MediaStore, origin: Origin) -> None:
     assert store.downloads() == []
 
 
+async def test_progress_that_stops(make_store: MakeStore, origin: Origin) -> None:
+    """What came last is told, too, when nothing comes after it; not more often than it should be."""
+    store = await make_store(timers={"progress_s": 0.1})
+    origin.put("/a", BODY, holds_after=300_000)
+    seen: list[int] = []
+    fetching = asyncio.create_task(store.fetch(want(origin), on_bytes=lambda received, _total: seen.append(received)))
+    await until(lambda: seen and seen[-1] == 300_000)
+    assert len(seen) < 5
+    origin.files["/a"].released.set()
+    await fetching
+    assert seen[-1] == len(BODY)
+
+
 async def test_failing_progress_listener(store: MediaStore, origin: Origin) -> None:
     """A listener's failure does not end the download."""
     origin.put("/a", BODY)

@@ -101,8 +101,9 @@ class Outputs:
             download.status, download.whole = 200, True
             return web.Response(body=PAGE, content_type="text/html")
         answer = await give(request, await asyncio.to_thread(self._file, job, direct=not download.signed))
-        download.status, download.whole = answer.status, answer.status in (200, 206)
-        server.hub.event(server.kind, job.name[:60], "note", "output given", {"status": answer.status, "range": download.range})
+        part = isinstance(answer, web.FileResponse) and download.range  # which says so itself only when it is sent
+        download.status, download.whole = 206 if part else answer.status, answer.status in (200, 206)
+        server.hub.event(server.kind, job.name[:60], "note", "output given", {"status": download.status, "range": download.range})
         return answer
 
     @staticmethod

@@ -86,6 +86,8 @@ class Worker:
         target = server.directory / f"{uuid.uuid4()}.mkv"
         try:
             await server.update(job, status="analyzing", stage="analyzing", progress=0)
+            if server.least_s:
+                await server.pause()
             plan = await ffmpeg.analyse(job.source)
             job.streams, job.duration_s = plan.streams, plan.duration_s
             await server.report_plan(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -245,7 +246,21 @@ class Delivery:
                 failures += self._screen.up
                 if failures >= self._timers.probes:
                     raise GaveUpError(f"it cannot be found out whether the output can be played: {error}") from None
-            await asyncio.sleep(self._timers.probe_s)
+            await self._pause_probing()
+
+    async def _pause_probing(self) -> None:
+        """A while; of a screen that is down, until it is up."""
+        screen, changed = self._screen, asyncio.Event()
+        was_up = screen.up
+        screen.on_change(changed.set)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timers.probe_s):
+                    while was_up or not screen.up:
+                        changed.clear()
+                        await changed.wait()
+        finally:
+            screen.off_change(changed.set)
 
     def _words(self, error: FetchError, place: Place | None) -> str:
         """The sentence, with what to do about a host that only the server's network knows."""
