@@ -21,6 +21,8 @@ from Xlib import X, display as xdisplay
 
 Colour = tuple[int, int, int]
 TOLERANCE = 6
+WIDTH, HEIGHT = 640, 360
+"""Of the screens of whole agents."""
 
 
 class Samples(list[tuple[float, bytes]]):

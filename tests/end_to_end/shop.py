@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.agent_process import AgentProcess, signage_link
-from tests.display import Colour, XServer
+from tests.display import HEIGHT, WIDTH, Colour, XServer
 from tests.end_to_end.art import GREY, NAMES
 from tests.servers import Device, SignageServer, item, playlist
 from tests.servers.signage import PASSWORD
 from tests.sound import PrivateSound
 
-WIDTH, HEIGHT = 640, 360
 CENTRE = (WIDTH // 2, HEIGHT // 2)
 LOAD = 1.5
 """What a limit of the contract is multiplied with: the machine does other things, too."""

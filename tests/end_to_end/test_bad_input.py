@@ -16,10 +16,10 @@ import pytest_asyncio
 from PIL import Image
 
 from agent.control.client import ControlClient
-from tests.display import XServer, near
+from tests.display import HEIGHT, WIDTH, XServer, near
 from tests.end_to_end.art import BLUE, CYAN, GREEN, GREY, MAGENTA, RED, WHITE, YELLOW, Art
 from tests.end_to_end.processes import cpu_s
-from tests.end_to_end.shop import CENTRE, DEADLINE_S, HEIGHT, WIDTH, Shop, figure, open_shop
+from tests.end_to_end.shop import CENTRE, DEADLINE_S, Shop, figure, open_shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

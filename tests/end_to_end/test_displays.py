@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.display import XServer
+from tests.display import HEIGHT, WIDTH, XServer
 from tests.end_to_end.art import BLUE, GREEN, RED, YELLOW, Art, clock_time
-from tests.end_to_end.shop import CENTRE, DEADLINE_S, HEIGHT, LOAD, WIDTH, Shop, figure, open_shop
+from tests.end_to_end.shop import CENTRE, DEADLINE_S, LOAD, Shop, figure, open_shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

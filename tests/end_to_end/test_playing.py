@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import rounds
-from tests.display import Colour, Samples, XServer, near
+from tests.display import HEIGHT, WIDTH, Colour, Samples, XServer, near
 from tests.end_to_end.art import BLUE, CYAN, GREEN, GREY, MAGENTA, RED, WHITE, YELLOW, Art
-from tests.end_to_end.shop import CENTRE, DEADLINE_S, HEIGHT, WIDTH, Shop, figure, open_shop
+from tests.end_to_end.shop import CENTRE, DEADLINE_S, Shop, figure, open_shop
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

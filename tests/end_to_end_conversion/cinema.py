@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.agent_process import AgentProcess, signage_link
-from tests.display import Colour, Samples, XServer, near
+from tests.display import HEIGHT, WIDTH, Colour, Samples, XServer, near
 from tests.end_to_end.art import NAMES, clock_time
 from tests.servers import ConversionServer, Hub, SignageServer, item, playlist
 from tests.servers.conversion_jobs import ConversionJob
 from tests.servers.conversion_rest import COOKIE, TOKEN
 
-WIDTH, HEIGHT = 640, 360
 CENTRE = (WIDTH // 2, HEIGHT // 2)
 DEADLINE_S = 20.0
 IMPATIENT = (str(Path(__file__).with_name("impatient.py")),)

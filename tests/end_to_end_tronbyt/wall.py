@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.agent_process import AgentProcess
-from tests.display import Samples, XServer
+from tests.display import HEIGHT, WIDTH, Samples, XServer
 from tests.servers import Hub, SignageServer, SpeakerServer, TronbytServer, pixels
 from tests.servers.tronbyt_devices import App, PixelDisplay, Sent
 from tests.sound import PrivateSound
 
-WIDTH, HEIGHT = 640, 360
 SIZE = (64, 36)
 """A picture that leaves no black around it."""
 SCALE = 10
