@@ -12,8 +12,9 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0
 
 HEEDED = {
     "Service": {
-        "Type", "NotifyAccess", "ExecStartPre", "ExecStart", "ExecStopPost", "ExecReload", "Restart", "RestartSec",
-        "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "KillMode", "StateDirectory", "RuntimeDirectory", "RuntimeDirectoryPreserve",
+        "Type", "NotifyAccess", "ExecStartPre", "ExecStart", "ExecStopPost", "ExecReload", "Restart",
+        "RestartSec", "TimeoutStartSec", "TimeoutStopSec", "WatchdogSec", "KillMode", "StateDirectory", "RuntimeDirectory",
+        "RuntimeDirectoryPreserve",
         "CacheDirectory", "StateDirectoryMode", "RuntimeDirectoryMode", "LoadCredential", "Environment", "UMask",
     },
     "Timer": {"OnActiveSec", "OnUnitActiveSec", "AccuracySec"},
@@ -70,7 +71,7 @@ class UnitFile:
         return [_command(line) for line in self.all("Service", key)]
 
 
-def parse(name: str, text: str, override: Mapping[str, str] | None = None) -> UnitFile:
+def parse(name: str, text: str, override: Mapping[str, str | list[str]] | None = None) -> UnitFile:
     """Reads a unit file. `override` has other values for keys of its own section, as a drop-in would.
 
     Raises ValueError for a key that the stand-in does not know: it would not stand in for systemd any more.
@@ -91,12 +92,12 @@ def parse(name: str, text: str, override: Mapping[str, str] | None = None) -> Un
             raise ValueError(f"{name}: the stand-in for systemd does not know {kind}.{key}")
         section.setdefault(key, []).append(value)
     own = unit.sections.setdefault(name.rpartition(".")[2].capitalize(), {})
-    for key, value in (override or {}).items():
-        own[key] = [value]
+    for key, other in (override or {}).items():
+        own[key] = [other] if isinstance(other, str) else other
     return unit
 
 
-def read(path: Path, override: Mapping[str, str] | None = None) -> UnitFile:
+def read(path: Path, override: Mapping[str, str | list[str]] | None = None) -> UnitFile:
     """Reads the unit file at `path`."""
     return parse(path.name, path.read_text(), override)
 

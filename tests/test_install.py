@@ -239,6 +239,11 @@ def test_guard_comes_first_and_hinders_nothing() -> None:
     before = [line for line in lines if line.startswith("ExecStartPre=")]
     assert before[0] == "ExecStartPre=-+/usr/bin/python3 -ISB /opt/signage-agent/guard before-start"
     assert before[1:] == ["ExecStartPre=-/opt/signage-agent/start-delay"]
+    for hand in ("guard", "update"):
+        lines = (SYSTEMD / f"signage-agent-{hand}.service").read_text().splitlines()
+        # The second one for a folder of the agent's with the sticky bit.
+        assert "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_FOWNER" in lines
+        assert "ReadWritePaths=/opt/signage-agent /run" in lines
     update = (SYSTEMD / "signage-agent-update.service").read_text().splitlines()
     assert {"PrivateNetwork=yes", "IOSchedulingClass=idle", "CPUSchedulingPolicy=idle", "Restart=on-failure"} <= set(update)
 

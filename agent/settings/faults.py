@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -16,7 +17,7 @@ from agent.settings.layers import Fault, Layer, LinkNames
 from agent.settings.links import LINK_KINDS, SECRET_KEYS
 from agent.settings.model import DEFAULT_SCREEN, Settings
 from agent.settings.text import KeyPath, model_at
-from agent.settings.values import parse_optional_path
+from agent.settings.values import parse_optional_path, parse_url
 
 _MESSAGES = {
     "bool_type": "must be true or false",
@@ -61,6 +62,7 @@ def relation_faults(layers: list[Layer]) -> Iterator[Fault]:
     for name, count in Counter(name for name in named.values() if isinstance(name, str)).items():
         for at in [at for at in positions if named[at] == name][1:] if count > 1 else []:
             yield Fault(_place(("links", at, "name"), layers), f"there is another link called {name!r}; give each its own name")
+    yield from _device_faults(positions, layers)
     yield from _card_faults(screens, layers)
 
 
@@ -92,6 +94,32 @@ def _screen_references(layers: list[Layer]) -> Iterator[tuple[KeyPath, Any]]:
         side = _get(("links", at, "side"), layers)
         if isinstance(side, dict):
             yield from ((("links", at, "side", key), screen) for key, screen in side.items())
+
+
+def _device_faults(positions: list[str], layers: list[Layer]) -> Iterator[Fault]:
+    """A Tronbyt server knows a device by its address, and one connection of it only: two links would drop each other."""
+    first: dict[tuple[bool, str | None, int, str], str] = {}
+    for at in positions:
+        url = _get(("links", at, "url"), layers)
+        if _get(("links", at, "kind"), layers) != "tronbyt" or not isinstance(url, str):
+            continue
+        try:
+            key = _device(parse_url(url))
+        except ValueError:  # the model says so
+            continue
+        if key in first:
+            message = f"link {first[key]!r} is the same device of the same server; give each its own id"
+            yield Fault(_place(("links", at, "url"), layers), message)
+        else:
+            first[key] = str(_get(("links", at, "name"), layers) or "tronbyt")
+
+
+def _device(url: str) -> tuple[bool, str | None, int, str]:
+    """The same for every form of a Tronbyt device's address."""
+    parts = urlsplit(url)
+    secure = parts.scheme in ("https", "wss")
+    path = parts.path.rstrip("/").removesuffix("/ws").removesuffix("/next")
+    return secure, parts.hostname, parts.port or (443 if secure else 80), path
 
 
 def _card_faults(screens: list[str], layers: list[Layer]) -> Iterator[Fault]:

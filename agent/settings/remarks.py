@@ -7,6 +7,8 @@ from pathlib import Path
 
 from agent.settings.credentials import unused_credentials
 from agent.settings.model import Settings
+from agent.update.release import elsewhere
+from agent.update.slots import STATE_DIR
 
 
 def remarks(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
@@ -23,6 +25,8 @@ def remarks(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
             yield f"screens.{name}.window: has no effect with output {screen.output!r}"
     if not any(screen.sound for screen in settings.screens.values()):
         yield "no screen has sound = true: videos are silent"
+    if (settings.update.trusted_keys or settings.update.source_url) and settings.device.state_dir != STATE_DIR:
+        yield f"device.state_dir: [update] has no effect: {elsewhere(settings.device.state_dir)}"
     directory = Path(environ.get("CREDENTIALS_DIRECTORY", ""))
     if environ.get("CREDENTIALS_DIRECTORY") and directory.is_dir():
         for name in unused_credentials(directory, [link.name for link in settings.links]):

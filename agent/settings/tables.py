@@ -23,6 +23,7 @@ from agent.settings.values import (
     TrustedKeys,
     Window,
 )
+from agent.update.slots import STATE_DIR
 
 
 class Table(BaseModel):
@@ -37,7 +38,7 @@ class Device(Table):
     serial: Annotated[str, Field(max_length=128)] = ""
     """Empty: the board's serial, else a generated one bound to the primary MAC."""
     name: Annotated[str, Field(max_length=64)] = ""
-    state_dir: FilePath = Path("/var/lib/signage-agent")
+    state_dir: FilePath = STATE_DIR
 
 
 class Log(Table):

@@ -21,6 +21,7 @@ from agent.update.slots import COMMAND, MARKER, Releases
 log = logging.getLogger(__name__)
 
 OLDER_KEPT = 2
+PYTHON = "bin/python"
 _SENTENCE_CHARACTERS = 300
 _VENV_S, _PIP_S, _VERSION_S = 900, 1800, 120
 
@@ -49,7 +50,7 @@ class VenvBuilder:
         options = ["--no-index", "--no-deps", "--no-cache-dir", "--no-input", "--ignore-installed", "--quiet"]
         options += ["--disable-pip-version-check", "--no-warn-script-location"]
         with disk.operation("pip", release):
-            command = [str(release / "bin/python"), "-I", "-m", "pip", "install", *options, *map(str, wheels)]
+            command = [str(release / PYTHON), "-I", "-m", "pip", "install", *options, *map(str, wheels)]
             run(command, environment, _PIP_S)
 
 
@@ -77,6 +78,8 @@ def build(releases: Releases, plan: Plan, builder: Builder, scratch: Path) -> No
         said = version_of(release, scratch)
         if said != plan.version:
             raise BuildError(f"it was to be version {plan.version}, but says that it is {said}")
+        check_root_hand(release, scratch)
+        releases.doubt(plan.name)
         disk.sync_tree(release)
         disk.write_file(release / MARKER, f"{plan.digest}\n".encode())
     except (BuildError, OSError):
@@ -87,6 +90,11 @@ def build(releases: Releases, plan: Plan, builder: Builder, scratch: Path) -> No
 def version_of(release: Path, scratch: Path) -> str:
     """What a release says of itself when it is run. Raises BuildError."""
     return run([str(release / COMMAND), "version"], clean_environment(scratch), _VERSION_S).removeprefix("signage-agent").strip()
+
+
+def check_root_hand(release: Path, scratch: Path) -> None:
+    """Raises BuildError unless the release could install the one that comes after it: nobody else does."""
+    run([str(release / PYTHON), "-I", "-m", "agent.update.install", "--self-check"], clean_environment(scratch), _VERSION_S)
 
 
 def sees_system_packages(release: Path) -> bool:

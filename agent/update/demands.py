@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 from agent.update.build import sees_system_packages, version_of
 from agent.update.bundle import Manifest, check_fits
+from agent.update.versions import parse_version
 
 MARGIN_BYTES = 100 * 1024 * 1024
 """Stay free beside a new release."""
@@ -52,7 +54,7 @@ def read_settings(path: Path) -> Settings:
     probation_s = update.get("probation_s", Settings.probation_s)
     return Settings(
         trusted_keys=tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else (),
-        probation_s=float(probation_s) if type(probation_s) in (int, float) else Settings.probation_s,
+        probation_s=_span(probation_s),
         socket=Path(str(control.get("socket", Settings.socket))),
     )
 
@@ -78,10 +80,16 @@ def check_room(folder: Path, size: int) -> None:
         raise RefusedError(f"it needs {needed // 1_000_000} MB of free disk space; {free // 1_000_000} MB are left")
 
 
-def check_demands(manifest: Manifest, running: Path, folder: Path) -> None:
-    """Raises RefusedError, BundleError or BuildError unless the bundle may follow the release `running` here, in `folder`."""
+def check_demands(manifest: Manifest, running: Path, folder: Path, *, spent: bool = False) -> None:
+    """Raises RefusedError, BundleError or BuildError unless the bundle may follow the release `running` here, in `folder`.
+
+    `spent`: it was installed here before. Its signer wanted the box on that older version then, not for ever.
+    """
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    check_fits(manifest, running=version_of(running, folder), architecture=platform.machine(), python=python)
+    version = version_of(running, folder)
+    check_fits(manifest, running=version, architecture=platform.machine(), python=python)
+    if spent and parse_version(manifest.version) < parse_version(version):
+        raise RefusedError(f"it is older than {version} and was installed here before; it is installed again only by hand")
     if sees_system_packages(running) and not manifest.camera:
         raise RefusedError("this box has what the camera needs, and the bundle was made without it (--with-camera)")
     if missing := missing_packages(manifest.packages):
@@ -89,6 +97,12 @@ def check_demands(manifest: Manifest, running: Path, folder: Path) -> None:
     # The wheels, what they unpack to, and as much again for what Python compiles.
     wheels = sum(file.size for file in manifest.files)
     check_room(folder, wheels + 2 * sum(file.unpacked for file in manifest.files) + BARE_VENV_BYTES)
+
+
+def _span(seconds: object) -> float:
+    """The guard has bounds of its own, but the record takes no other numbers."""
+    known = isinstance(seconds, int | float) and not isinstance(seconds, bool) and math.isfinite(seconds)
+    return min(max(float(seconds), 0.0), 86400.0) if known else Settings.probation_s  # type: ignore[arg-type]
 
 
 def _table(content: dict[str, Any], name: str) -> dict[str, Any]:

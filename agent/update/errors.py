@@ -14,3 +14,7 @@ class UpdateError(Exception):
     def __init__(self, sentence: str, status: Literal["error", "device_busy"] = "error") -> None:
         super().__init__(sentence)
         self.status: Literal["error", "device_busy"] = status
+
+
+class UnfitError(UpdateError):
+    """A verdict on the bundle itself: this version will never take it, whatever else changes on the box."""

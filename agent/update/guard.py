@@ -8,8 +8,10 @@ Standard library only, and together with `disk` and `slots` copied outside the r
 that cannot start cannot repair itself. It never keeps the agent from starting: what it cannot do it says in the journal.
 
 Goes back when a candidate was started three times and is about to be started once more - whatever ended it: an exception, exit
-78, the watchdog, a power cut - or when its probation is over. Neither happens once the daemon has claimed, in
-state_dir/update/committed.json, that the version does what the one before did (`agent.update.trial`).
+78, the watchdog, a power cut, but not an end that somebody asked for - or when its probation is over. Neither happens once the
+daemon has claimed, in state_dir/update/committed.json, that the version does what the one before did (`agent.update.trial`).
+Goes back as well when the link to a candidate that was started before has been lost. When the record of versions has been lost,
+a version that was never kept is on probation again.
 
 Back within five minutes, whatever the new version does. The clock is the monotonic one and begins with the candidate's first
 start in a boot. The longest case is a version that starts and does nothing, or hangs before it is ready:
@@ -45,9 +47,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.update import disk
-from agent.update.slots import Candidate, Record, Releases, Slots, carry_out
+from agent.update.slots import ROOT, STATE_DIR, Candidate, Record, Releases, Slots, carry_out, forget_claims
 
 STARTS = 3
+CLEAN_ENDS = 10
+"""So many starts that ended because somebody asked for it are not held against a version."""
 PROBATION_S = (1.0, 200.0)
 RUNS_S = 210.0
 """Over all boots."""
@@ -64,6 +68,7 @@ _COMMAND_S = 5.0
 _LONGEST_S = 45
 _CLAIM_BYTES = 16 * 1024
 _SENTENCES = 5
+_END_WORDS = 3
 _SENTENCE_CHARACTERS = 200
 _ERROR, _WARNING, _INFO = 3, 4, 6
 _ENDS = {
@@ -79,8 +84,8 @@ _OTHER_WORDS = ("update: ", "waiting after quick failures")
 class Box:
     """Where things are, and the commands to talk to systemd with."""
 
-    root: Path = Path("/opt/signage-agent")
-    state_dir: Path = Path("/var/lib/signage-agent")
+    root: Path = ROOT
+    state_dir: Path = STATE_DIR
     run: Path = Path("/run")
     boot_id: Path = Path("/proc/sys/kernel/random/boot_id")
     systemctl: Sequence[str] = ("systemctl",)
@@ -120,6 +125,8 @@ class Guard:
         try:
             with self._slots() as slots:
                 self._before_start(slots)
+                if self._record.unsaved:  # the timer tries again
+                    self._systemctl("start", "--no-block", TIMER)
         finally:
             self._repair()
 
@@ -129,7 +136,8 @@ class Guard:
             slots = self._sorted_out(slots, starting=False)
             candidate = slots.candidate
             if candidate is None:
-                self._systemctl("stop", "--no-block", TIMER)
+                if not self._record.unsaved:  # else it is tried again five seconds later
+                    self._systemctl("stop", "--no-block", TIMER)
             elif candidate.starts == 0 or candidate.first_start_monotonic is None:
                 self._hurry(slots, candidate)
             elif cause := self._overdue(candidate):
@@ -151,14 +159,21 @@ class Guard:
         candidate = slots.candidate
         if candidate is None:
             return
-        if candidate.starts >= STARTS:
-            self._go_back(slots, f"{candidate.starts} starts failed; {self._last_end()}", starting=True)
+        if candidate.starts and candidate.clean_ends < CLEAN_ENDS and self._end()[:1] == ["success"]:
+            candidate = replace(candidate, clean_ends=candidate.clean_ends + 1)
+            slots = replace(slots, candidate=candidate)
+        failed = candidate.starts - candidate.clean_ends
+        if failed >= STARTS:
+            self._go_back(slots, f"{failed} starts failed; {self._last_end(candidate)}", starting=True)
             return
-        if candidate.boot_id == self._boot_id() and (cause := self._overdue(candidate)):
+        if cause := self._overdue(candidate):
             self._go_back(slots, cause, starting=True)
             return
         if candidate.starts == 0:
+            forget_claims(self._box.state_dir)
             self._reset_start_delay()
+        with contextlib.suppress(OSError):  # of the start before; one that is cut off leaves none
+            (self._box.run / END).unlink(missing_ok=True)
         slots = slots.started(self._now, self._boot_id())
         self._store(slots)
         assert slots.candidate is not None
@@ -169,7 +184,7 @@ class Guard:
         """The record after what was interrupted has been brought to its end."""
         candidate = slots.candidate
         if candidate is None:
-            return slots
+            return self._doubted(slots) if self._record.lost else slots
         if candidate.cause:
             return self._go_back(slots, candidate.cause, starting=starting)
         current = self._releases.current()
@@ -177,17 +192,35 @@ class Guard:
             return self._go_back(slots, "its files are not complete", starting=starting)
         if current == candidate.release:
             return self._committed(slots, candidate) if self._claimed(candidate) else slots
-        if candidate.starts == 0 and (current == candidate.previous or not self._releases.complete(current)):
+        lost = not self._releases.complete(current)
+        if candidate.starts == 0 and (current == candidate.previous or lost):
             carry_out(candidate, self._releases, self._box.state_dir)
             _say(_INFO, "switched to the version on probation", version=candidate.version, release=candidate.release)
             return slots
+        if lost:
+            return self._go_back(slots, f"the link to it was lost; it named {current or 'nothing'}", starting=starting)
         if current == candidate.previous:
             return self._settled(slots, "rolled back", "it was switched back")
         _say(_INFO, "probation ends, another version is current", version=candidate.version, release=current)
         return self._store(replace(slots, candidate=None))
 
+    def _doubted(self, slots: Slots) -> Slots:
+        """The record has been lost: what runs has to prove itself, unless it did so before or there is nothing to go back to."""
+        releases, current = self._releases, self._releases.current()
+        previous = releases.fallback("", not_release=current)
+        if not releases.complete(current) or not releases.unproved(current) or not previous or releases.unproved(previous):
+            return slots
+        digest = releases.digest(current)
+        version = current.removesuffix(f"+{digest[:8]}").removesuffix(f"+{digest[:32]}")
+        _say(_WARNING, "record of versions was lost, the version is on probation again", version=version, release=current)
+        return self._store(slots.decided(Candidate(release=current, version=version, digest=digest, previous=previous)))
+
     def _committed(self, slots: Slots, candidate: Candidate) -> Slots:
         _say(_INFO, "version is kept, it has proved itself", version=candidate.version)
+        try:
+            self._releases.trust(candidate.release)  # first: what the record says counts
+        except OSError as error:
+            _say(_WARNING, "version is still marked as one on probation", version=candidate.version, error=error)
         return self._settled(slots, "committed", "")
 
     def _go_back(self, slots: Slots, cause: str, *, starting: bool) -> Slots:
@@ -208,33 +241,48 @@ class Guard:
         return self._settled(slots, "rolled back", cause)
 
     def _settled(self, slots: Slots, result: Any, cause: str) -> Slots:
-        return self._store(slots.settled(result, cause, datetime.now(UTC).isoformat(timespec="seconds")))
+        candidate = slots.candidate
+        assert candidate is not None
+        slots = self._store(slots.settled(result, cause, datetime.now(UTC).isoformat(timespec="seconds")))
+        if result == "rolled back" and self._record.unsaved:
+            # The record on the disk still says that it is to be switched to.
+            try:
+                self._releases.spoil(candidate.release)
+            except OSError as error:
+                _say(_WARNING, "release cannot be given up", release=candidate.release, error=error)
+        return slots
 
     def _hurry(self, slots: Slots, candidate: Candidate) -> None:
         """It was switched to but does not run: the version from before had its time to end by itself."""
-        if candidate.boot_id != self._boot_id() or candidate.switched_monotonic is None:
+        switched = candidate.switched_monotonic
+        if candidate.boot_id != self._boot_id() or switched is None or switched > self._now:
             since = replace(candidate, boot_id=self._boot_id(), switched_monotonic=self._now)
             self._store(replace(slots, candidate=since))
-        elif self._now - candidate.switched_monotonic >= SWITCHED_S:
+        elif self._now - switched >= SWITCHED_S:
             _say(_WARNING, "the version from before still runs and is restarted", version=candidate.version)
             self._systemctl("restart", "--no-block", UNIT)
             self._store(replace(slots, candidate=replace(candidate, switched_monotonic=self._now)))
 
     def _overdue(self, candidate: Candidate) -> str:
         """Why the probation is over without a commit; empty: it is not."""
-        if candidate.boot_id != self._boot_id() or candidate.first_start_monotonic is None:
+        lived_s = self._lived_s(candidate)
+        if lived_s is None:
             return ""
-        lived_s = self._now - candidate.first_start_monotonic
         probation_s = min(max(candidate.probation_s, PROBATION_S[0]), PROBATION_S[1])
         if lived_s < probation_s and candidate.spent_s + lived_s < RUNS_S:
             return ""
         return f"not proved within {min(lived_s, probation_s):.0f} s: {self._unmet(candidate)}"
 
+    def _lived_s(self, candidate: Candidate) -> float | None:
+        """Since its first start in this boot; None if there was none."""
+        first = candidate.first_start_monotonic
+        if first is None or first > self._now or candidate.boot_id != self._boot_id():
+            return None
+        return self._now - first
+
     def _note(self, slots: Slots, candidate: Candidate) -> None:
-        if candidate.boot_id != self._boot_id() or candidate.first_start_monotonic is None:
-            return
-        lived_s = self._now - candidate.first_start_monotonic
-        if lived_s - candidate.lived_s >= NOTED_EVERY_S:
+        lived_s = self._lived_s(candidate)
+        if lived_s is not None and lived_s - candidate.lived_s >= NOTED_EVERY_S:
             self._store(replace(slots, candidate=replace(candidate, lived_s=round(lived_s, 1))))
 
     def _repair(self) -> None:
@@ -243,7 +291,11 @@ class Guard:
         if self._releases.complete(current):
             return
         slots = self._record.load()
-        target = self._releases.fallback("", not_digests=slots.rolled_back)
+        candidate = slots.candidate
+        previous, doubtful = (candidate.previous, candidate.release) if candidate else ("", "")
+        target = self._releases.fallback(previous, not_release=doubtful, not_digests=slots.rolled_back)
+        if not target and self._releases.complete(doubtful):
+            target = doubtful
         if not target:
             _say(_ERROR, "no complete release is there; install the agent again", current=current or "none")
             return
@@ -263,7 +315,7 @@ class Guard:
             texts = [_line(one) for one in sentences[:_SENTENCES] if isinstance(one, str) and one]
             if texts:
                 return "; ".join(texts)
-        words = self._last_words()
+        words = self._last_words(candidate)
         if self._systemd_says("ActiveState").get("ActiveState") == "active":
             return f"it was ready, but did not say what was missing{words}"
         return f"it was never ready{words}"
@@ -279,25 +331,37 @@ class Guard:
             return {}
         return content if isinstance(content, dict) else {}
 
-    def _last_end(self) -> str:
+    def _last_end(self, candidate: Candidate) -> str:
         """How the last start ended, as systemd has said to the unit's ExecStopPost, and its last words."""
-        try:
-            result, code, status = (self._box.run / END).read_text("ascii").split()
-        except (OSError, ValueError):
-            return f"the last one was cut off{self._last_words()}"
+        end = self._end()
+        if len(end) != _END_WORDS:
+            return f"the last one was cut off{self._last_words(candidate)}"
+        result, code, status = end
         if result in _ENDS:
             how = _ENDS[result]
         elif code == "exited":
             how = f"ended with exit code {status}" + (" (faults in the configuration)" if status == "78" else "")
         else:
             how = f"was ended by signal {status}"
-        return f"the last one {how}{self._last_words()}"
+        return f"the last one {how}{self._last_words(candidate)}"
 
-    def _last_words(self) -> str:
-        """The last line that the agent has written to the journal in this boot, if any, to be put behind a sentence."""
+    def _end(self) -> list[str]:
+        """How the last start in this boot ended, in systemd's words; empty if it has not said."""
+        try:
+            return (self._box.run / END).read_text("ascii").split()
+        except (OSError, ValueError):
+            return []
+
+    def _last_words(self, candidate: Candidate) -> str:
+        """The last line that the candidate has written to the journal in this boot, if any, to be put behind a sentence."""
+        lived_s = self._lived_s(candidate)
+        if lived_s is None:
+            return ""
+        since = time.time() - lived_s
         command = [
             *self._box.journalctl,
             "--boot",
+            f"--since=@{since:.3f}",
             f"_SYSTEMD_UNIT={UNIT}",
             "--lines=10",
             "--output=cat",
@@ -322,6 +386,8 @@ class Guard:
             if self._record.complaint:
                 _say(_WARNING, "record of versions was damaged", error=self._record.complaint)
                 self._store(slots)
+            elif self._record.unsaved:
+                self._save(slots)
             yield slots
 
     def _store(self, slots: Slots) -> Slots:
@@ -331,16 +397,20 @@ class Guard:
             _say(_WARNING, "record of versions cannot be written", error=error)
         return slots
 
+    def _save(self, slots: Slots) -> None:
+        """What could not be written before is, as soon as there is room."""
+        with contextlib.suppress(OSError):  # said when it began
+            self._record.store(slots)
+            _say(_INFO, "record of versions is on the disk again")
+
     def _systemctl(self, *arguments: str) -> bool:
         try:
-            done = subprocess.run(
-                [*self._box.systemctl, *arguments], check=False, capture_output=True, text=True, timeout=2 * _COMMAND_S
-            )
+            done = subprocess.run([*self._box.systemctl, *arguments], check=False, capture_output=True, timeout=2 * _COMMAND_S)
         except (OSError, subprocess.SubprocessError) as error:
             _say(_ERROR, "systemctl failed", command=" ".join(arguments), error=error)
             return False
         if done.returncode:
-            _say(_ERROR, "systemctl failed", command=" ".join(arguments), error=_line(done.stderr))
+            _say(_ERROR, "systemctl failed", command=" ".join(arguments), error=_line(done.stderr.decode(errors="replace")))
         return done.returncode == 0
 
     def _reset_start_delay(self) -> None:
@@ -349,7 +419,10 @@ class Guard:
             (self._box.run / "signage-agent/starts").unlink()
 
     def _boot_id(self) -> str:
-        return self._box.boot_id.read_text("ascii").strip()
+        try:
+            return self._box.boot_id.read_text("ascii").strip()
+        except (OSError, ValueError):
+            return ""  # then a clock that begins anew tells of another boot
 
 
 def _parsed(arguments: Sequence[str] | None) -> tuple[str, Box]:

@@ -55,10 +55,14 @@ class Handover:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How it ended. `cause` is a sentence, empty if the version was switched to."""
+    """How it ended. `cause` is a sentence, empty if the version was switched to.
+
+    `settled`: it was, and has proved itself or was gone back from since; whoever has to know hears of that (`agent.update.news`).
+    """
 
     version: str
     cause: str = ""
+    settled: bool = False
 
 
 def bundle_name(digest: str, *, by_hand: bool) -> str:
@@ -74,11 +78,13 @@ def outcome(handover: Handover, *, there: bool, slots: Slots, current: str) -> O
     """
     if there:
         return None
-    candidate, last = slots.candidate, slots.last_result
-    if candidate is not None and handover.is_of(candidate.digest) and candidate.release == current:
-        return Outcome(candidate.version)
+    candidate, last, verdict = slots.candidate, slots.last_result, slots.verdict
+    if candidate is not None and handover.is_of(candidate.digest):
+        return Outcome(candidate.version) if candidate.release == current else None
     if last is not None and last.result == "refused" and handover.is_of(last.digest):
         return Outcome(handover.version, last.cause or "the installer refused it")
+    if verdict is not None and handover.is_of(verdict.digest):
+        return Outcome(verdict.version, verdict.cause, settled=True)
     return None
 
 

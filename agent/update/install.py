@@ -11,12 +11,10 @@ goes on. Whatever comes of a bundle stands in the record before the bundle is ta
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import http.client
+import importlib
 import logging
-import os
-import re
 import shlex
 import socket
 import subprocess
@@ -27,38 +25,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from agent.system.logs import setup
 from agent.update import build, disk
 from agent.update.bundle import HEADER_BYTES, BundleError, Manifest, extract, stated_length, verify
 from agent.update.demands import RefusedError, Settings, check_demands, check_room, read_settings
+from agent.update.drops import Drop, Incoming
 from agent.update.guard import TIMER, UNIT, Box
-from agent.update.slots import UPDATE, Candidate, Record, Releases, Result, Slots, carry_out
+from agent.update.slots import UPDATE, Candidate, Record, Releases, Slots, carry_out
 
 log = logging.getLogger("agent.update.install")  # also when it is the program
 
-INCOMING = "incoming"
 WORK = "work"
 LOCK = "install.lock"
 ATTEMPTS = 3
-NAMES_LOOKED_AT = 1000
-_DROP = re.compile(r"(?P<digest>[0-9a-f]{16})(?P<hand>\.by-hand)?\.bundle")
+TAKEN_UP = 5
+"""So often a file is copied, under the name that the daemon gave it, before it is left where it is."""
+STUCK_S = 600.0
+"""What cannot be removed is looked at again so much later, or as soon as there is something new."""
 _COMMAND_S = 10.0
-
-
-@dataclass
-class Drop:
-    """One bundle on its way."""
-
-    name: str
-    by_hand: bool
-    digest: str
-    """Of the whole once it is copied, before that what the name says."""
-    version: str = ""
-
-    @property
-    def key(self) -> str:
-        """Under which attempts are counted."""
-        return self.digest + (".by-hand" if self.by_hand else "")
 
 
 @dataclass(frozen=True)
@@ -80,11 +66,15 @@ class Installer:
         self._builder = builder or build.VenvBuilder()
         self._releases = Releases(self._box.root)
         self._record = Record(self._box.root, self._box.run)
+        self._incoming = Incoming(self._box.state_dir)
         self._folder = self._box.root / UPDATE
         self._work = self._folder / WORK
         self._settings = Settings()
-        self.stuck = False
-        """Something that calls for a run again cannot be removed."""
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something that calls for a run again cannot be removed."""
+        return bool(self._incoming.stuck)
 
     def run(self) -> None:
         """Installs what is there until a version was switched to. Raises OSError."""
@@ -97,9 +87,15 @@ class Installer:
             if candidate is not None:
                 self._after_another(candidate)
                 return
-            for drop in self._drops():
-                if self._install(drop):
+            for drop in self._incoming.drops():
+                if not self._given_up(drop) and self._install(drop):
                     return
+
+    def wait(self, pause_s: float = STUCK_S) -> None:
+        """After a run that has left something behind: until there is something else, or the pause is over."""
+        deadline = time.monotonic() + pause_s
+        while time.monotonic() < deadline and set(self._incoming.names()) == self._incoming.stuck:
+            time.sleep(min(1.0, pause_s / 10))
 
     # --- around the bundles ---------------------------------------------------------------------------------------------------
 
@@ -112,6 +108,14 @@ class Installer:
                 for path in folder.glob(f".*{disk.NEW}"):
                     disk.remove_file(path)
         self._remove_old(slots)
+        self._trust(slots)
+
+    def _trust(self, slots: Slots) -> None:
+        """A guard from before releases were marked has kept a version without saying so there."""
+        verdict, current = slots.verdict, self._releases.current()
+        kept = verdict is not None and verdict.result == "committed" and verdict.digest == self._releases.digest(current)
+        if slots.candidate is None and kept:
+            self._releases.trust(current)
 
     def _remove_old(self, slots: Slots) -> None:
         needed = [slots.candidate.release, slots.candidate.previous] if slots.candidate else []
@@ -119,31 +123,6 @@ class Installer:
             build.remove_old(self._releases, needed, slots.rolled_back)
         except OSError as error:
             log.warning("old releases cannot be removed error=%s", error)
-
-    def _drops(self) -> list[Drop]:
-        """The bundles that wait, those that somebody asked for first. What is called otherwise is none and goes."""
-        drops = []
-        for name in self._names():
-            if match := _DROP.fullmatch(name):
-                drops.append(Drop(name, by_hand=match["hand"] is not None, digest=match["digest"]))
-            else:
-                log.warning("no bundle has such a name, removed name=%r", name[:80])
-                self._take_away(name)
-        return sorted(drops, key=lambda drop: (not drop.by_hand, drop.name))
-
-    def _names(self) -> list[str]:
-        names: list[str] = []
-        with (
-            contextlib.suppress(OSError),
-            disk.foreign_directory(self._box.state_dir, INCOMING) as directory,
-            os.scandir(directory) as entries,
-        ):
-            for entry in entries:
-                if entry.name.endswith(".bundle"):
-                    names.append(entry.name)
-                if len(names) == NAMES_LOOKED_AT:
-                    break
-        return names
 
     def _after_another(self, candidate: Candidate) -> None:
         """There is a candidate already: brings it on its way if that was cut off, else waits until it has proved itself.
@@ -153,39 +132,57 @@ class Installer:
         if candidate.starts == 0 and self._releases.current() != candidate.release:
             self._go_over(candidate)
             return
-        self._take_away(candidate.drop)
+        self._incoming.take_away(candidate.drop)
         deadline = time.monotonic() + self._place.wait_s
-        if self._names():
+        if self._incoming.names():
             log.info("bundle waits until another version has proved itself version=%s", candidate.version)
-        while self._names() and time.monotonic() < deadline:
+        while self._incoming.names() and time.monotonic() < deadline:
             if self._record.load().candidate is None:
                 return
             time.sleep(min(1.0, self._place.wait_s / 10))
-        for drop in self._drops():
+        for drop in self._incoming.drops():
             self._refuse(drop, "another version is still on probation")
 
     # --- one bundle -----------------------------------------------------------------------------------------------------------
+
+    def _given_up(self, drop: Drop) -> bool:
+        """Whether it was taken up so often that it is left alone: it cannot be removed, or never lets the installer end."""
+        taken_up = self._record.load().attempts.get(drop.name, 0)
+        if taken_up < TAKEN_UP:
+            return False
+        if taken_up == TAKEN_UP:
+            self._count(drop.name)
+            self._refuse(drop, f"the installer took it up {TAKEN_UP} times and could neither install nor remove it")
+        elif self._incoming.take_away(drop.name):
+            with self._record.held():
+                self._record.store(self._record.load().without_attempts(drop.name))
+        return True
 
     def _install(self, drop: Drop) -> bool:
         """Whether it was switched to."""
         log.info("bundle is looked at name=%s", drop.name)
         built = ""
         try:
+            self._count(drop.name)
             disk.make_directory(self._work, 0o700)
             self._settings = read_settings(self._place.config)
             self._copy(drop)
             current = self._releases.current()
             if drop.digest == self._releases.digest(current):
                 raise RefusedError("it is what runs already")
-            self._begin(drop)
+            spent = self._begin(drop)
             with self._copied(drop).open("rb") as file:
                 manifest = verify(file, self._settings.trusted_keys)
                 drop.version = manifest.version
-                check_demands(manifest, self._releases.path(current), self._work)
+                drop.downgrade = manifest.downgrade
+                check_demands(manifest, self._releases.path(current), self._work, spent=spent)
                 release, reused = self._release_for(drop)
-                if not reused:
+                if reused:
+                    self._releases.doubt(release)
+                else:
                     self._build(release, drop, manifest, file)
                     built = release
+            disk.remove_tree(self._work)  # nothing of it is left, also when the power fails further on
             candidate = self._decide(drop, release, current)
         except (RefusedError, BundleError, build.BuildError, OSError) as error:
             self._refuse(drop, _sentence(error), again=isinstance(error, RefusedError) and error.again)
@@ -195,12 +192,16 @@ class Installer:
         self._go_over(candidate)
         return True
 
+    def _count(self, key: str) -> None:
+        with self._record.held():
+            self._record.store(self._record.load().attempted(key))
+
     def _copied(self, drop: Drop) -> Path:
         return self._work / drop.name
 
     def _copy(self, drop: Drop) -> None:
         with (
-            disk.foreign_directory(self._box.state_dir, INCOMING) as directory,
+            self._incoming.opened() as directory,
             disk.open_foreign(directory, drop.name) as file,
         ):
             size = stated_length(file.read(HEADER_BYTES))
@@ -213,8 +214,8 @@ class Installer:
                 drop.digest = disk.digest_of(file, size)
                 raise
 
-    def _begin(self, drop: Drop) -> None:
-        """Counts the attempt: one that ends in a crash leaves its count behind."""
+    def _begin(self, drop: Drop) -> bool:
+        """Counts the attempt: one that ends in a crash leaves its count behind. Whether it may not lead to an older version."""
         with self._record.held():
             slots = self._record.load()
             if drop.digest in slots.rolled_back and not drop.by_hand:
@@ -224,6 +225,7 @@ class Installer:
                     f"the installer began with it {ATTEMPTS} times and never came to an end", again=not drop.by_hand
                 )
             self._record.store(slots.attempted(drop.key))
+        return drop.digest in slots.downgrades and not drop.by_hand
 
     def _release_for(self, drop: Drop) -> tuple[str, bool]:
         """The name of its release, and whether that is there already. What is complete is never changed."""
@@ -268,7 +270,10 @@ class Installer:
         with self._record.held():
             if self._releases.current() != previous:
                 raise RefusedError("another version was switched to meanwhile")
-            self._record.store(self._record.load().without_attempts(drop.key).decided(candidate))
+            slots = self._record.load().without_attempts(drop.key).without_attempts(drop.name)
+            if drop.downgrade:
+                slots = slots.downgraded(drop.digest)
+            self._record.store(slots.decided(candidate))
         return candidate
 
     def _go_over(self, candidate: Candidate) -> None:
@@ -281,7 +286,6 @@ class Installer:
         log.info("switched to the new version version=%s release=%s", candidate.version, candidate.release)
         if not self._nudge():
             self._systemctl("try-restart", "--no-block", UNIT)
-        disk.remove_tree(self._work)
         self._remove_old(self._record.load())
 
     def _refuse(self, drop: Drop, sentence: str, *, again: bool = False) -> None:
@@ -289,24 +293,21 @@ class Installer:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         with self._record.held():
             slots = self._record.load()
-            slots = replace(slots, last_result=Result("refused", drop.version, drop.digest, sentence, at))
-            try:
-                self._record.store(slots if again else slots.without_attempts(drop.key))
-            except OSError as error:
-                log.warning("record of versions cannot be written error=%s", error)
-        self._take_away(drop.name)
+            taken_up = slots.attempts.get(drop.name, 0)
+            slots = slots.refused(drop.version, drop.digest, sentence, at).without_attempts(drop.name)
+            self._store(slots if again else slots.without_attempts(drop.key))
         disk.remove_tree(self._work)
+        if not self._incoming.take_away(drop.name) and taken_up:
+            with self._record.held():
+                slots = self._record.load()
+                self._store(replace(slots, attempts={**slots.attempts, drop.name: taken_up}))
         self._nudge()
 
-    def _take_away(self, name: str) -> None:
+    def _store(self, slots: Slots) -> None:
         try:
-            with disk.foreign_directory(self._box.state_dir, INCOMING) as directory:
-                disk.remove_foreign(directory, name)
-        except FileNotFoundError:
-            pass
+            self._record.store(slots)
         except OSError as error:
-            self.stuck = True
-            log.warning("bundle cannot be removed name=%r error=%s", name[:80], error)
+            log.warning("record of versions cannot be written error=%s", error)
 
     def _nudge(self) -> bool:
         """Tells the daemon that the record has changed; whether it has heard."""
@@ -338,13 +339,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=Place.config)
     parser.add_argument("--wait", type=float, default=Place.wait_s)
     parser.add_argument("--systemctl", type=shlex.split, default=["systemctl"])
+    parser.add_argument("--self-check", action="store_true", help="only tell whether it could install something (exit code)")
     options = vars(parser.parse_args(arguments))
+    if options.pop("self_check"):
+        check_self()
+        return 0
     config, wait_s = options.pop("config"), options.pop("wait")
     setup("info")
     installer = Installer(Place(Box(**options), config, wait_s))
     installer.run()
-    # A failure is tried again after a pause (Restart=on-failure), a success as soon as there is something to do.
-    return 1 if installer.stuck else 0
+    if not installer.stuck:
+        return 0
+    # A success would be followed by the next run at once, as there still is something to do.
+    installer.wait()
+    return 1
+
+
+def check_self() -> None:
+    """Raises unless what is not looked at before it is needed works here: signatures, and the makers of environments."""
+    key = Ed25519PrivateKey.generate()
+    key.public_key().verify(key.sign(b"signature"), b"signature")
+    for module in ("ensurepip", "venv"):
+        importlib.import_module(module)
 
 
 def _sentence(error: Exception) -> str:

@@ -20,6 +20,7 @@ from agent.media.writer import completed
 from agent.update.errors import UpdateError
 from agent.update.handover import PART
 from agent.update.manifest import BUNDLE_BYTES, BundleError
+from agent.update.pace import LIMITS, Limits, Pace
 
 __all__ = ["Intake", "UpdateError"]
 
@@ -47,6 +48,7 @@ class Intake:
         sha256: str | None,
         by_hand: bool,
         on_change: Callable[[], None],
+        limits: Limits = LIMITS,
     ) -> None:
         """`on_change` is called when it is over, one way or the other. Raises UpdateError as `Updates.begin`."""
         self.by = by
@@ -55,8 +57,11 @@ class Intake:
         self.received = 0
         """Bytes on the disk."""
         self.open = True
-        self.touched_at = time.monotonic()
-        """When the last piece came, in monotonic seconds."""
+        self.pace = Pace(limits, time.monotonic())
+        """When it is time to `give_up`."""
+        self.given_up = asyncio.Event()
+        self.cause = ""
+        """Why it was given up."""
         self.path = directory / f"{secrets.token_hex(8)}{PART}"
         self._announced_sha256 = _checked_digest(sha256)
         self._on_change = on_change
@@ -75,7 +80,7 @@ class Intake:
         """
         async with self._lock:
             self._check_open()
-            self.touched_at = time.monotonic()
+            began = time.monotonic()
             try:
                 await self._read_head(data)
                 if self.expected_bytes is not None and self.received + len(data) > self.expected_bytes:
@@ -87,6 +92,8 @@ class Intake:
                 await self._remove()
                 raise
             self.received += len(data)
+            now = time.monotonic()
+            self.pace.received(len(data), now, disk_s=now - began)
 
     async def restart(self) -> None:
         """Forgets what came: the sender begins anew. Raises UpdateError."""
@@ -101,7 +108,6 @@ class Intake:
         """The SHA-256 of the whole, which is on the disk and as long as announced. Raises UpdateError; then it is gone."""
         async with self._lock:
             self._check_open()
-            self.touched_at = time.monotonic()
             try:
                 if self.expected_bytes is None:
                     raise UpdateError(f"this is no update bundle: it ends after {self.received} bytes")
@@ -121,6 +127,12 @@ class Intake:
         async with self._lock:
             await self._remove()
 
+    async def give_up(self, cause: str) -> None:
+        """As `abandon`; whoever goes on with it is told why."""
+        self.cause = cause
+        self.given_up.set()
+        await self.abandon()
+
     def release(self) -> None:
         """The file at `path` belongs to somebody else now; not removed by anything here."""
         self.open = False
@@ -129,7 +141,7 @@ class Intake:
 
     def _check_open(self) -> None:
         if not self.open:
-            raise UpdateError("this update was given up before its end")
+            raise UpdateError(self.cause or "this update was given up before its end")
 
     def _check_size(self, size: int) -> None:
         """Raises UpdateError if no bundle has that size or the disk has no room for it."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.system.state import State, StateError
-from agent.update.slots import Result
+from agent.update.slots import Result, Slots
 
 log = logging.getLogger(__name__)
 
@@ -31,40 +31,45 @@ class Report:
 
 
 class News:
-    """The last result, and who knows it; on disk, so that a restart tells nobody twice."""
+    """The last verdict, and who knows it; on disk, so that a restart tells nobody twice.
+
+    `last` is the last result of any kind: a bundle that is refused does not take away from what is to be told of another one.
+    """
 
     def __init__(self, state: State) -> None:
         self.last: Result | None = None
+        self._verdict: Result | None = None
         self._state = state
         self._told: dict[str, str] = {}
         self._said: dict[str, str] = {}
         self._lock = asyncio.Lock()
 
-    async def load(self, last: Result | None) -> None:
+    async def load(self, slots: Slots) -> None:
         """Begins with what the root side has written; the journal hears of it unless it has."""
         kept = await self._state.get(TOLD_KEY, {})
         if isinstance(kept, dict):
             self._told = {name: mark for name, mark in kept.items() if isinstance(mark, str)}
-        await self.look(last)
+        await self.look(slots)
 
-    async def look(self, last: Result | None) -> bool:
+    async def look(self, slots: Slots) -> bool:
         """Takes in what the root side has written now; whether it is new."""
-        if last == self.last:
+        verdict = slots.verdict
+        if (slots.last_result, verdict) == (self.last, self._verdict):
             return False
-        self.last = last
-        if last is not None and self._told.get(_JOURNAL) != _mark(last):
-            _log(last)
-            self._said[_JOURNAL] = _mark(last)
+        self.last, self._verdict = slots.last_result, verdict
+        if verdict is not None and self._told.get(_JOURNAL) != _mark(verdict):
+            _log(verdict)
+            self._said[_JOURNAL] = _mark(verdict)
             await self.told(_JOURNAL)
         return True
 
     def report(self, link: str) -> Report | None:
         """What is to be told on this link; None: nothing, or it has been told."""
-        last = self.last
-        if last is None or last.result == "refused" or self._told.get(link) == _mark(last):
+        verdict = self._verdict
+        if verdict is None or verdict.result == "refused" or self._told.get(link) == _mark(verdict):
             return None
-        self._said[link] = _mark(last)
-        return Report(last.result, last.version, last.cause, last.at)
+        self._said[link] = _mark(verdict)
+        return Report(verdict.result, verdict.version, verdict.cause, verdict.at)
 
     async def told(self, link: str) -> None:
         """What `report` said last has been told on this link; on disk when this returns, if the disk can be written."""

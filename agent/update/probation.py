@@ -28,6 +28,13 @@ class Before:
     screens: Mapping[str, bool] = field(default_factory=dict)
     links: tuple[str, ...] = ()
 
+    def united(self, other: Self) -> Self:
+        """What worked at one of two moments of the same update: a server may be gone in the very one in which it is written."""
+        names = (*self.screens, *(name for name in other.screens if name not in self.screens))
+        shown = {name: self.screens.get(name, False) or other.screens.get(name, False) for name in names[:_MOST_NAMES]}
+        links = (*self.links, *(name for name in other.links if name not in self.links))
+        return type(self)(shown, links[:_MOST_NAMES])
+
     def as_json(self) -> dict[str, Any]:
         """What `from_json` understands."""
         return {"screens": dict(self.screens), "links": list(self.links)}
@@ -72,13 +79,15 @@ class Probation:
         self._since = now
         self._looked_at = now
         self._shown: set[str] = set()
+        self._reached = False
 
     def look(self, now: float, screens: Mapping[str, ScreenNow], connected: bool) -> list[str]:
         """What is missing; nothing: the version may be kept.
 
         To be called every second: a longer gap means that the event loop was held up. A screen that is gone from the
         configuration or whose display is off counts neither for nor against; a link that the configuration has lost cannot
-        be told from one that does not connect, so any connection will do.
+        be told from one that does not connect, so any connection will do. What was seen once counts: a server that restarts
+        meanwhile is no fault of the version.
         """
         if now - self._looked_at > STALL_S:
             self._since = now
@@ -94,7 +103,8 @@ class Probation:
                 unmet.append(f"screen {name} presented no picture" + (f" ({screen.cause})" if screen.cause else ""))
             elif was_shown and name not in self._shown:
                 unmet.append(f"screen {name} showed nothing of its playlist")
-        if self._before.links and not connected:
+        self._reached |= connected
+        if self._before.links and not self._reached:
             unmet.append(f"no server was reached; before the update {_listed(self._before.links)} was")
         return unmet
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.update.slots import MARKER, RELEASES, SLOTS, UPDATE, Releases, Slots, read_slots
+from agent.update.slots import MARKER, RELEASES, ROOT, SLOTS, STATE_DIR, UPDATE, Releases, Slots, read_slots
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,10 @@ class Release:
             digest = ""
         return cls(place.parent.parent, place.name, digest)
 
+    def reaches(self, state_dir: Path) -> bool:
+        """Whether the root side finds what the daemon leaves in its `state_dir`: the units name one place."""
+        return self.root != ROOT or state_dir == STATE_DIR
+
     def current(self) -> str:
         """The release that the next start will run; empty if nobody can tell."""
         return Releases(self.root).current()
@@ -47,6 +51,11 @@ class Release:
     def slots(self) -> Slots:
         """What the root side has written down."""
         return read_slots(self.root / UPDATE / SLOTS)
+
+
+def elsewhere(state_dir: Path) -> str:
+    """What keeps the installer from an update in another `state_dir` than its own, in a sentence."""
+    return f"updates are looked for in {STATE_DIR}, and [device] state_dir is {state_dir}"
 
 
 def own_machine() -> Machine:

@@ -85,6 +85,8 @@ class RootSide:
         self._on_change = on_change
         self._timers = timers
         self._current = ""
+        self._handed: Handover | None = None
+        """The newest one that is known from its beginning, also when it has come to its end: what worked then is kept."""
         self._handed_at = 0.0
         self._vanished_at: float | None = None
         self._result: asyncio.Future[str] | None = None
@@ -102,11 +104,11 @@ class RootSide:
         """Takes up what was left by an earlier run; what worked before the update, if this version is new."""
         waiting = await _in_thread(lambda: handing.waiting(self._directory))
         await self._read()
-        self.handover = Handover.from_json(await self._state.get(HANDOVER_KEY))
+        self.handover = self._handed = Handover.from_json(await self._state.get(HANDOVER_KEY))
         if self.handover is None and waiting:
             self.handover = Handover(waiting[-1], "", waiting[-1].partition(".")[0], "", utc_now())
         self._handed_at = time.monotonic()
-        await self.news.load(self.slots.last_result)
+        await self.news.load(self.slots)
         return Before.from_json(await self._state.get(BEFORE_KEY))
 
     async def hand_over(self, intake: Intake, handover: Handover) -> asyncio.Future[str]:
@@ -120,7 +122,8 @@ class RootSide:
         except StateError as error:
             raise UpdateError(str(error)) from None
         result = asyncio.get_running_loop().create_future()
-        self.handover, self._handed_at, self._result = handover, time.monotonic(), result
+        self.handover = self._handed = handover
+        self._handed_at, self._result = time.monotonic(), result
         try:
             await _in_thread(lambda: handing.hand_over(intake.path, handover))
         except OSError as error:
@@ -159,7 +162,7 @@ class RootSide:
         handover, before = self.handover, (self.slots, self._current)
         there = handover is not None and await _in_thread(lambda: handing.is_there(self._directory, handover))
         await self._read()
-        told = await self.news.look(self.slots.last_result)
+        told = await self.news.look(self.slots)
         if handover is not None:
             await self._see_through(handover, there=there)
         elif (self.slots, self._current) != before:
@@ -182,7 +185,8 @@ class RootSide:
         await self._keep(HANDOVER_KEY, None)
         if found.cause:
             self.handover = self._vanished_at = None
-            self._on_failure(handover.by, found.version, handover.digest, found.cause)
+            if not found.settled:
+                self._on_failure(handover.by, found.version, handover.digest, found.cause)
             if self._result is not None and not self._result.done():
                 self._result.set_exception(UpdateError(found.cause))
         else:
@@ -200,7 +204,7 @@ class RootSide:
             gone = now - self._vanished_at > self._timers.vanished_s
             return Outcome(handover.version, f"{failed}the bundle went without a word") if gone else None
         self._vanished_at = None
-        begun = any(key.startswith(handover.digest) for key in self.slots.attempts)
+        begun = any(handover.is_of(key.partition(".")[0]) for key in self.slots.attempts)
         limit_s = self._timers.working_s if begun else self._timers.install_s
         if now - self._handed_at <= limit_s:
             return None
@@ -214,7 +218,10 @@ class RootSide:
         candidate = self.slots.candidate
         if candidate is None or candidate.release != self._current or candidate.release == self.release.name:
             return
-        await self._keep(BEFORE_KEY, self._before().as_json())
+        before = self._before()
+        if self._handed is not None and self._handed.is_of(candidate.digest):
+            before = Before.from_json(await self._state.get(BEFORE_KEY)).united(before)
+        await self._keep(BEFORE_KEY, before.as_json())
         log.info("new version is installed version=%s", candidate.version)
         self.switched = candidate.version
         if self._result is not None and not self._result.done():

@@ -1,6 +1,7 @@
 """Version slots: which release is current, which one is on probation, and what became of the last one.
 
-    ROOT/releases/NAME/            a virtual environment; its file `.complete`, written last, has the digest of what it came from
+    ROOT/releases/NAME/            a virtual environment; its file `.complete`, written last, has the digest of what it came from;
+                                   `.unproved`: it came with an update and was never kept
     ROOT/current                   a link to releases/NAME: what the next start runs
     ROOT/update/slots.json         the record, and slots.copy.json, the same for the day on which the first is damaged
 
@@ -25,6 +26,7 @@ FORMAT = 1
 RELEASES = "releases"
 CURRENT = "current"
 MARKER = ".complete"
+UNPROVED = ".unproved"
 COMMAND = "bin/signage-agent"
 UPDATE = "update"
 SLOTS = "slots.json"
@@ -32,11 +34,18 @@ COPY = "slots.copy.json"
 LOCK = "lock"
 OVERFLOW = "signage-agent-slots.json"
 """Below /run: the record while the disk cannot be written."""
+ROOT = Path("/opt/signage-agent")
+STATE_DIR = Path("/var/lib/signage-agent")
+"""The daemon's own folder, where the units, the guard and the root hand look for it."""
+RUN = Path("/run")
 
 RECORD_BYTES = 256 * 1024
 TEXT_CHARACTERS = 1000
 ROLLED_BACK_KEPT = 64
 ATTEMPTS_KEPT = 32
+DOWNGRADES_KEPT = 256
+_MOST = 2**53
+"""No number in the record comes near it."""
 
 Outcome = Literal["committed", "rolled back", "refused"]
 
@@ -60,6 +69,8 @@ class Candidate:
     """What the bundle is called in state_dir/incoming."""
     probation_s: float = 120.0
     starts: int = 0
+    clean_ends: int = 0
+    """How many of the starts came to an end because somebody asked for it."""
     boot_id: str = ""
     switched_monotonic: float | None = None
     first_start_monotonic: float | None = None
@@ -86,14 +97,34 @@ class Result:
 @dataclass(frozen=True)
 class Slots:
     """The record. `rolled_back` has digests that are refused until somebody asks for one by hand; `attempts` how often the
-    installer has begun with a bundle without coming to an end."""
+    installer has begun with a bundle, or taken up a file of the daemon's, without coming to an end; `downgrades` the digests of
+    bundles that may lead to an older version and have been installed: they may do so again only by hand."""
 
     candidate: Candidate | None = None
     last_result: Result | None = None
     rolled_back: tuple[str, ...] = ()
     attempts: Mapping[str, int] = field(default_factory=dict)
+    last_verdict: Result | None = None
+    """The last result that is no refusal."""
+    downgrades: tuple[str, ...] = ()
     revision: int = field(default=0, compare=False)
     """The highest one is the newest of several copies."""
+
+    @property
+    def verdict(self) -> Result | None:
+        """What became of the last version that was switched to, also if other bundles were refused since."""
+        last = self.last_result
+        # A version that does not know `last_verdict` drops it.
+        return last if last is not None and last.result != "refused" else self.last_verdict
+
+    def refused(self, version: str, digest: str, cause: str, at: str) -> Self:
+        """A bundle is not installed."""
+        return replace(self, last_result=Result("refused", version, digest, cause, at), last_verdict=self.verdict)
+
+    def downgraded(self, digest: str) -> Self:
+        """A bundle that may lead to an older version is installed."""
+        others = [one for one in self.downgrades if one != digest]
+        return replace(self, downgrades=(*others, digest)[-DOWNGRADES_KEPT:])
 
     def attempted(self, key: str) -> Self:
         """The installer begins with a bundle."""
@@ -114,7 +145,8 @@ class Slots:
         """The candidate is about to be started."""
         candidate = self.candidate
         assert candidate is not None
-        if candidate.boot_id != boot_id or candidate.first_start_monotonic is None:
+        first = candidate.first_start_monotonic
+        if candidate.boot_id != boot_id or first is None or first > now:
             spent_s = candidate.spent_s + candidate.lived_s
             candidate = replace(candidate, boot_id=boot_id, first_start_monotonic=now, lived_s=0.0, spent_s=spent_s)
         return replace(self, candidate=replace(candidate, starts=candidate.starts + 1))
@@ -123,9 +155,8 @@ class Slots:
         """The candidate has proved itself, or was gone back from."""
         candidate = self.candidate
         assert candidate is not None
-        settled = replace(
-            self, candidate=None, last_result=Result(result, candidate.version, candidate.digest, cause[:TEXT_CHARACTERS], at)
-        )
+        verdict = Result(result, candidate.version, candidate.digest, cause[:TEXT_CHARACTERS], at)
+        settled = replace(self, candidate=None, last_result=verdict, last_verdict=verdict)
         if result == "rolled back":
             others = [one for one in self.rolled_back if one != candidate.digest]
             settled = replace(settled, rolled_back=(*others, candidate.digest)[-ROLLED_BACK_KEPT:])
@@ -146,8 +177,10 @@ def parse(data: bytes) -> Slots:
             candidate=_fields(Candidate, content.get("candidate")),
             last_result=_fields(Result, content.get("last_result")),
             rolled_back=tuple(_checked(one, str) for one in _checked(content.get("rolled_back", []), list)),
-            attempts={key: _checked(count, int) for key, count in _checked(content.get("attempts", {}), dict).items()},
-            revision=_checked(content.get("revision", 0), int),
+            attempts={key: _count(count) for key, count in _checked(content.get("attempts", {}), dict).items()},
+            last_verdict=_fields(Result, content.get("last_verdict")),
+            downgrades=tuple(_checked(one, str) for one in _checked(content.get("downgrades", []), list)),
+            revision=_count(content.get("revision", 0)),
         )
     except (ValueError, RecursionError, TypeError) as error:
         raise DamagedError(str(error) or type(error).__name__) from None
@@ -159,12 +192,13 @@ def serialise(slots: Slots) -> bytes:
     return json.dumps(content, indent=1).encode() + b"\n"
 
 
-def read_slots(path: Path) -> Slots:
-    """The record as the daemon sees it; an empty one if there is none or none can be read."""
-    for one in (path, path.with_name(COPY)):
+def read_slots(path: Path, run: Path = RUN) -> Slots:
+    """The record as the daemon sees it; an empty one if there is none or none can be read. `run` is /run."""
+    found: list[Slots] = []
+    for one in (path, path.with_name(COPY), run / OVERFLOW):
         with contextlib.suppress(OSError, DamagedError):
-            return parse(_read(one))
-    return Slots()
+            found.append(parse(_read(one)))
+    return max(found, key=lambda slots: slots.revision, default=Slots())
 
 
 class Record:
@@ -178,6 +212,10 @@ class Record:
         self._revision = 0
         self.complaint = ""
         """What was wrong with the record when it was read last."""
+        self.lost = False
+        """There was none, or none that could be read."""
+        self.unsaved = False
+        """The newest one is in memory only."""
 
     @contextlib.contextmanager
     def held(self, wait_s: float = 10.0) -> Iterator[bool]:
@@ -188,14 +226,19 @@ class Record:
     def load(self) -> Slots:
         """The newest record that can be read; an empty one if there is none."""
         self.complaint = ""
+        self.unsaved = False
         found: list[Slots] = []
         for path in (*self._places, *([self._overflow] if self._overflow else [])):
             try:
-                found.append(parse(_read(path)))
+                slots = parse(_read(path))
             except FileNotFoundError:
                 continue
             except (OSError, DamagedError) as error:
                 self.complaint = f"{path.name}: {error}"
+                continue
+            self.unsaved = path == self._overflow and all(slots.revision > one.revision for one in found)
+            found.append(slots)
+        self.lost = not found
         newest = max(found, key=lambda slots: slots.revision, default=Slots())
         self._revision = newest.revision
         return newest
@@ -204,10 +247,12 @@ class Record:
         """Writes it to the disk; if that does not work, to memory, where it is until the power goes, and raises OSError."""
         self._revision += 1
         data = serialise(replace(slots, revision=self._revision))
+        self.unsaved = False
         try:
             disk.make_directory(self._lock.parent)
             disk.write_file(self._places[0], data)
         except OSError:
+            self.unsaved = True
             if self._overflow:
                 with contextlib.suppress(OSError):
                     disk.write_file(self._overflow, data)
@@ -243,7 +288,10 @@ class Releases:
     def complete(self, name: str) -> bool:
         """Whether it can be switched to: nothing else may ever be linked."""
         release = self.path(name)
-        return bool(name) and (release / MARKER).is_file() and (release / COMMAND).exists()
+        try:
+            return bool(name) and (release / MARKER).is_file() and (release / COMMAND).exists()
+        except OSError:  # also a name that no file can have
+            return False
 
     def digest(self, name: str) -> str:
         """What a complete release came from; empty if it is not complete."""
@@ -259,11 +307,35 @@ class Releases:
         return []
 
     def fallback(self, previous: str, *, not_release: str = "", not_digests: Collection[str] = ()) -> str:
-        """The release to go back to: `previous`, else the newest that was not rolled back; empty if there is none."""
+        """The release to go back to; empty if there is none.
+
+        `previous`, else the newest that was neither rolled back nor still has to prove itself, else the best of the others.
+        """
         others = [name for name in self.names() if name != not_release and self.complete(name)]
         if previous in others:
             return previous
-        return next((name for name in others if self.digest(name) not in not_digests), next(iter(others), ""))
+        return min(others, key=lambda name: (self.digest(name) in not_digests, self.unproved(name)), default="")
+
+    def unproved(self, name: str) -> bool:
+        """Whether it came with an update and was never kept. What scripts/install has built needs no proof."""
+        try:
+            return (self.path(name) / UNPROVED).exists()
+        except OSError:
+            return False
+
+    def doubt(self, name: str) -> None:
+        """It has to prove itself."""
+        if not self.unproved(name):
+            disk.write_file(self.path(name) / UNPROVED, b"")
+
+    def trust(self, name: str) -> None:
+        """It has proved itself."""
+        if self.unproved(name):
+            disk.remove_file(self.path(name) / UNPROVED)
+
+    def spoil(self, name: str) -> None:
+        """Makes it one that is never switched to again. Works on a full disk."""
+        disk.remove_file(self.path(name) / MARKER)
 
     def switch(self, name: str) -> None:
         """Makes `name` the current release, as of the next start."""
@@ -282,12 +354,22 @@ def carry_out(candidate: Candidate, releases: Releases, state_dir: Path) -> None
     The bundle goes first, so that it is not found again by the version that came out of it; so does what an earlier run of that
     version said about itself.
     """
-    stale = [("incoming", candidate.drop)] if candidate.drop else []
-    for folder, name in [*stale, ("update", "committed.json"), ("update", "probation.json")]:
-        # It is not the daemon's to keep a version from being switched to.
-        with contextlib.suppress(OSError), disk.foreign_directory(state_dir, folder) as directory:
-            disk.remove_foreign(directory, name)
+    if candidate.drop:
+        _take_away(state_dir, "incoming", candidate.drop)
+    forget_claims(state_dir)
     releases.switch(candidate.release)
+
+
+def forget_claims(state_dir: Path) -> None:
+    """Removes what the daemon has said about itself: nothing of it comes from a version that was not started yet."""
+    for name in ("committed.json", "probation.json"):
+        _take_away(state_dir, "update", name)
+
+
+def _take_away(state_dir: Path, folder: str, name: str) -> None:
+    # It is not the daemon's to keep a version from being switched to.
+    with contextlib.suppress(OSError), disk.foreign_directory(state_dir, folder) as directory:
+        disk.remove_foreign(directory, name)
 
 
 def _read(path: Path) -> bytes:
@@ -301,10 +383,10 @@ def _read(path: Path) -> bytes:
 
 
 _CHECKS: Mapping[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
-    "int": lambda value: type(value) is int,
-    "float": lambda value: type(value) in (int, float),
-    "float | None": lambda value: value is None or type(value) in (int, float),
+    "str": lambda value: isinstance(value, str) and "\0" not in value,
+    "int": lambda value: type(value) is int and 0 <= value < _MOST,
+    "float": lambda value: type(value) in (int, float) and 0 <= value < _MOST,
+    "float | None": lambda value: value is None or (type(value) in (int, float) and 0 <= value < _MOST),
     "Outcome": lambda value: value in ("committed", "rolled back", "refused"),
 }
 
@@ -318,6 +400,12 @@ def _fields(kind: Any, content: Any) -> Any:
         if not _CHECKS[kind.__dataclass_fields__[name].type](value):
             raise TypeError(f"{name} is {value!r:.50}")
     return kind(**known)
+
+
+def _count(value: Any) -> int:
+    if not _CHECKS["int"](value):
+        raise TypeError(f"{value!r:.50} is no count")
+    return int(value)
 
 
 def _checked(value: Any, kind: type) -> Any:

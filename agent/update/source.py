@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 from agent.media.wants import Timers, plain_url
 from agent.settings.tables import Update
 from agent.system import clock
 from agent.system.logs import Trouble
 from agent.system.state import State, StateError
-from agent.update.errors import UpdateError
+from agent.update.errors import UnfitError, UpdateError
 from agent.update.index import INDEX_BYTES, Offer, OfferError, choose, index_url, is_newer, parse_index
 from agent.update.intake import Intake
+from agent.update.refusals import Refusals, judge
 from agent.update.release import Machine
 from agent.update.schedule import QuietHours, Schedule
 
@@ -30,7 +32,8 @@ CHECKED_KEY, REFUSED_KEY = "update.checked", "update.refused"
 HTTP = Timers()
 PERIODS_S = {"6h": 6 * 3600.0, "1d": 86_400.0}
 
-_MOST_REFUSED = 32
+End = Literal["done", "failed", "later"]
+"""Of a check: the source was asked; it could not be; there is an update, and the quiet hours are too near for it."""
 
 
 class NothingNewError(UpdateError):
@@ -59,7 +62,7 @@ class Taker(Protocol):
         """The digests of versions that did not work here."""
 
     async def install(self, intake: Intake) -> str:
-        """Installs what came. Raises UpdateError."""
+        """Installs what came. Raises UpdateError; UnfitError if the bundle is at fault."""
 
     def restart(self) -> None:
         """Ends the agent for the version that was installed."""
@@ -89,6 +92,8 @@ class Source:
         self._timers = timers
         self._http = http
         self._quiet = QuietHours.parse(settings.quiet_hours)
+        self._schedule = Schedule(PERIODS_S.get(settings.check, PERIODS_S["1d"]), serial, self._quiet)
+        self._judge = judge(version, settings.trusted_keys)
         self._trouble = Trouble(log)
 
     async def fetch(self, by: str, url: str, *, by_hand: bool) -> Intake:
@@ -110,54 +115,71 @@ class Source:
         """Checks from time to time, for ever; returns at once if that is not configured."""
         if self._settings.check == "off" or not self._settings.source_url:
             return
-        schedule = Schedule(PERIODS_S[self._settings.check], self._serial, self._quiet)
         began = time.monotonic()
         failures = 0
         while True:
-            wait_s: float = schedule.due_in_s(_now(), await self._checked_at(), time.monotonic() - began)
-            if not clock.is_set() and self._quiet.length_s:
-                wait_s = self._timers.look_s  # nobody knows whether these are quiet hours
+            wait_s: float = self._schedule.due_in_s(_now(), await self._checked_at(), time.monotonic() - began)
+            if not self._knows_the_hour():
+                wait_s = self._timers.look_s
             if wait_s > 0:
                 await asyncio.sleep(min(wait_s, self._timers.look_s))
                 continue
-            if await self._check() or failures + 1 >= self._timers.tries:
+            end = await self._check()
+            if end == "later":
+                failures = 0
+                await asyncio.sleep(self._timers.look_s)
+            elif end == "done" or failures + 1 >= self._timers.tries:
                 failures = 0
                 await self._note(CHECKED_KEY, time.time())
             else:
                 failures += 1
                 await asyncio.sleep(self._timers.again_s * random.uniform(0.5, 1.0))
 
-    async def _check(self) -> bool:
-        """One check, and the update if there is one; False: the source could not be asked."""
-        refused = await self._refused()
+    async def _check(self) -> End:
+        """One check, and the update if there is one."""
+        refusals = Refusals.from_json(await self._state.get(REFUSED_KEY))
         intake: Intake | None = None
+        left_s = self._install_in_s()
+        limit = asyncio.timeout(left_s if math.isfinite(left_s) else None)
         try:
-            offer = await self._find(None, {*refused, *await self._taker.rolled_back()})
+            offer = await self._find(None, {*refusals.barred(self._judge, time.time()), *await self._taker.rolled_back()})
             intake = self._taker.begin(BY, size=offer.size, sha256=offer.sha256)
             log.info("update is fetched by=%r version=%s file=%s", BY, offer.version, offer.file)
-            await self._fetch(offer.url(index_url(self._settings.source_url)), intake, offer.sha256)
+            async with limit:
+                await self._fetch(offer.url(index_url(self._settings.source_url)), intake, offer.sha256)
         except NothingNewError as nothing:
             self._trouble.over("updates can be looked for again")
             log.debug("no update cause=%s", nothing)
-            return True
+            return "done"
         except UpdateError as error:
             self._trouble.is_("updates cannot be looked for", error)
-            return False
+            return "failed"
         except Exception:
-            log.exception("updates cannot be looked for")  # a box that shows pictures goes on showing them
-            return False
+            if not limit.expired():
+                log.exception("updates cannot be looked for")  # a box that shows pictures goes on showing them
+                return "failed"
         self._trouble.over("updates can be looked for again")
-        if self._quiet.left_s(_now()):
-            log.info("update is left for later: the quiet hours have begun version=%s", offer.version)
+        assert intake is not None
+        if limit.expired() or not self._install_in_s():
+            log.info("update is left for later: the quiet hours are too near version=%s", offer.version)
             await intake.abandon()
-            return True
+            return "later"
         try:
             await self._taker.install(intake)
-        except UpdateError:  # told by whoever refused it
-            await self._note(REFUSED_KEY, [[digest, self._version] for digest in [*refused, offer.sha256][-_MOST_REFUSED:]])
-            return True
+        except UpdateError as error:  # told by whoever refused it
+            at = None if isinstance(error, UnfitError) else time.time()
+            await self._note(REFUSED_KEY, refusals.added(offer.sha256, self._judge, at).as_json())
+            return "done"
         self._taker.restart()
-        return True
+        return "done"
+
+    def _knows_the_hour(self) -> bool:
+        """Without a clock that is set nobody knows whether these are quiet hours."""
+        return clock.is_set() or not self._quiet.length_s
+
+    def _install_in_s(self) -> float:
+        """How long an installation may still be begun; 0: not now."""
+        return self._schedule.install_in_s(_now()) if self._knows_the_hour() else 0.0
 
     async def _find(self, version: str | None, without: set[str] | frozenset[str]) -> Offer:
         """What to take. Raises UpdateError, NothingNewError."""
@@ -187,17 +209,11 @@ class Source:
     async def _checked_at(self) -> datetime | None:
         kept = await self._state.get(CHECKED_KEY)
         try:
-            return datetime.fromtimestamp(kept, UTC).astimezone() if isinstance(kept, int | float) else None
+            return datetime.fromtimestamp(kept, UTC).astimezone() if isinstance(kept, int | float) and kept >= 0 else None
         except (ValueError, OverflowError, OSError):
             return None
 
-    async def _refused(self) -> list[str]:
-        """The digests that this version has refused; another may take them."""
-        kept: Any = await self._state.get(REFUSED_KEY, [])
-        pairs = [pair for pair in kept if isinstance(pair, list) and len(pair) == 2] if isinstance(kept, list) else []
-        return [str(digest) for digest, version in pairs if version == self._version]
-
-    async def _note(self, key: str, value: Any) -> None:
+    async def _note(self, key: str, value: object) -> None:
         try:
             await self._state.put(key, value, durable=False)
         except StateError as error:

@@ -20,11 +20,12 @@ from agent.media.writer import completed
 from agent.settings.tables import Update
 from agent.system.logs import Trouble
 from agent.system.state import State
-from agent.update.errors import UpdateError
+from agent.update.errors import UnfitError, UpdateError
 from agent.update.handover import Handover, bundle_name
 from agent.update.news import Report
+from agent.update.pace import LIMITS, Limits
 from agent.update.probation import Before, ScreenNow
-from agent.update.release import Machine, Release, own_machine
+from agent.update.release import Machine, Release, elsewhere, own_machine
 from agent.update.rootside import INCOMING, TIMERS, RootSide, RootTimers, utc_now
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ log = logging.getLogger(__name__)
 
 NOT_INSTALLED = "this agent was not installed by scripts/install, so it cannot be updated"
 NO_KEYS = "no key is trusted here: [update] trusted_keys needs the public key of whoever signs the bundles"
-IDLE_S = 180.0
-"""An update of which nothing has come for so long is given up."""
 SETTLE_S = 600.0
 """After the probation, for the guard to note how it ended."""
 
@@ -70,7 +69,7 @@ class Updates:
         machine: Callable[[], Machine] = own_machine,
         version: str = __version__,
         timers: RootTimers = TIMERS,
-        idle_s: float = IDLE_S,
+        limits: Limits = LIMITS,
     ) -> None:
         """`release` is the one that runs; None: this is a checkout. `screens` says what can be seen now."""
         self._settings = settings
@@ -79,11 +78,19 @@ class Updates:
         self._screens = screens
         self._machine = machine
         self._version = version
-        self._idle_s = idle_s
+        self._limits = limits
         self._links: Callable[[], Iterable[AnyLink]] = tuple
         self._on_restart: Callable[[], None] = lambda: None
         self._listeners: list[Callable[[], None]] = []
         self._root: RootSide | None = None
+        self._obstacle = ""
+        """Why no update is ever taken here, in a sentence."""
+        if release is None:
+            self._obstacle = NOT_INSTALLED
+        elif not release.reaches(state_dir):
+            self._obstacle = f"this agent cannot be updated: {elsewhere(state_dir)}"
+        elif not settings.trusted_keys:
+            self._obstacle = NO_KEYS
         if release is not None:
             self._root = RootSide(
                 release,
@@ -152,8 +159,11 @@ class Updates:
             return
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(root.run(), name="updates: root side")
-            tasks.create_task(self._give_up_idle(), name="updates: idle transfers")
-            if self._settings.check != "off" and self._settings.source_url:
+            tasks.create_task(self._give_up_slow(), name="updates: slow transfers")
+            is_looked = self._settings.check != "off" and self._settings.source_url
+            if is_looked and self._obstacle:
+                log.warning("updates are not looked for cause=%s", self._obstacle)
+            elif is_looked:
                 tasks.create_task(self._make_source().run(), name="updates: source")
             if self._trial is not None:
                 tasks.create_task(self._prove(self._trial), name="updates: probation")
@@ -167,10 +177,8 @@ class Updates:
 
     def check_free(self) -> None:
         """Raises UpdateError if no update can be taken now."""
-        if self._root is None:
-            raise UpdateError(NOT_INSTALLED)
-        if not self._settings.trusted_keys:
-            raise UpdateError(NO_KEYS)
+        if self._obstacle:
+            raise UpdateError(self._obstacle)
         if busy := self._busy():
             raise UpdateError(busy, "device_busy")
 
@@ -183,7 +191,9 @@ class Updates:
         self.check_free()
         from agent.update.intake import Intake  # noqa: PLC0415 - see `_make_source`
 
-        intake = Intake(self._directory, by, size=size, sha256=sha256, by_hand=by_hand, on_change=self._changed)
+        intake = Intake(
+            self._directory, by, size=size, sha256=sha256, by_hand=by_hand, on_change=self._changed, limits=self._limits
+        )
         log.info("update begins by=%r size=%s", by, "unknown" if size is None else amount(size))
         self._intake = intake
         self._began.set()
@@ -209,8 +219,8 @@ class Updates:
         root, version, digest = self._root, "", ""
         assert root is not None
         try:
-            digest = await intake.finish()
             self._checking = True
+            digest = await intake.finish()
             self._changed()
             manifest = await self._check(root.release, intake, digest)
             version = manifest.version
@@ -292,9 +302,9 @@ class Updates:
                     manifest = verify(file, self._settings.trusted_keys)
                 check_fits(manifest, running=self._version, architecture=machine.architecture, python=machine.python)
             except BundleError as error:
-                raise UpdateError(str(error)) from None
+                raise UnfitError(str(error)) from None
             if digest in release.slots().rolled_back and not intake.by_hand:
-                raise UpdateError(
+                raise UnfitError(
                     f"version {manifest.version} was taken back here before; to try it again run signage-agent update on the box"
                 )
             return manifest
@@ -309,17 +319,17 @@ class Updates:
         await trial.run()
         self._changed()
 
-    async def _give_up_idle(self) -> None:
+    async def _give_up_slow(self) -> None:
         while True:
             await self._began.wait()
             self._began.clear()
             while (intake := self._intake) is not None and intake.open and not self._checking:
-                left_s = intake.touched_at + self._idle_s - time.monotonic()
-                if left_s > 0:
-                    await asyncio.sleep(left_s)
+                now = time.monotonic()
+                if cause := intake.pace.fault(now):
+                    log.warning("update is given up by=%r received=%d cause=%s", intake.by, intake.received, cause)
+                    await intake.give_up(cause)
                 else:
-                    log.warning("update is given up: nothing more comes by=%r received=%d", intake.by, intake.received)
-                    await intake.abandon()
+                    await asyncio.sleep(intake.pace.deadline - now)
 
     def _fail(self, by: str, version: str, digest: str, cause: str) -> None:
         self._trouble.is_("update is refused", cause, by=repr(by), version=version or "unknown")

@@ -13,8 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.control.client import ControlClient, RefusedError
+from agent.control.controlled import CommandError
 from agent.control.server import ControlServer
 from agent.control.updating import update
+from agent.update.pace import Limits
 from tests.control.conftest import StandIn
 from tests.media.origin import Origin
 from tests.update import bundles
@@ -104,6 +106,21 @@ async def test_refusals(box: Box, client: ControlClient, bundle: bytes) -> None:
     assert box.hand.left() == []
     assert not box.updates.busy
     assert box.restarts == 0
+
+
+async def test_a_client_that_neither_sends_nor_goes(box: Box, bundle: bytes) -> None:
+    """Is told so after a while, and others have their turn."""
+    await box.stop()
+    await box.start(limits=Limits(idle_s=0.05))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bundle[:1000]
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(CommandError, match="nothing more of the update came"):
+        await anext(update(box.updates, pieces(), size=len(bundle), by_hand=True))
+    assert box.hand.left() == []
+    assert not box.updates.busy
 
 
 async def test_a_client_that_goes(box: Box, bundle: bytes) -> None:

@@ -29,6 +29,15 @@ def test_remarks(load: Load, tmp_path: Path) -> None:
     ]
 
 
+def test_updates_that_nobody_looks_for(load: Load) -> None:
+    """The installer has one place to look; said where updates are configured, and only there."""
+    update = "[update]\nsource_url = 'https://updates.example/'\n"
+    elsewhere = "[device]\nstate_dir = '/data/signage'\n"
+    said = "updates are looked for in /var/lib/signage-agent, and [device] state_dir is /data/signage"
+    assert list(remarks(load(update + elsewhere + SIGNAGE), {})) == [f"device.state_dir: [update] has no effect: {said}"]
+    assert list(remarks(load(elsewhere + SIGNAGE), {})) == list(remarks(load(update + SIGNAGE), {})) == []
+
+
 def test_nothing_to_remark(load: Load) -> None:
     """A plain configuration gives no remark; one without links gives one."""
     assert list(remarks(load(SIGNAGE), {})) == []

@@ -36,11 +36,11 @@ class FakeBuilder:
 
 
 def write_command(release: Path, version: str) -> None:
-    """The agent's command, which only says its version."""
-    command = release / COMMAND
-    command.parent.mkdir(parents=True, exist_ok=True)
-    command.write_text(f'#!/bin/sh\necho "signage-agent {version}"\n')
-    command.chmod(0o755)
+    """The agent's command, which only says its version, and a Python that takes all it is told."""
+    for command, does in ((release / COMMAND, f'echo "signage-agent {version}"'), (release / build.PYTHON, "true")):
+        command.parent.mkdir(parents=True, exist_ok=True)
+        command.write_text(f"#!/bin/sh\n{does}\n")
+        command.chmod(0o755)
 
 
 class FakeBox:
@@ -124,6 +124,11 @@ class FakeBox:
         self.guard().before_start()
         return self.releases.current()
 
+    def ends(self, how: str) -> str:
+        """The agent ends, `how` as systemd tells ExecStopPost, and is started again; the release that would start."""
+        (self.run / "signage-agent.end").write_text(f"{how}\n")
+        return self.start()
+
     def check(self, after_s: float = 0.0) -> Slots:
         """Lets time pass and runs the guard as its timer does; the record afterwards."""
         self.now += after_s
@@ -175,6 +180,7 @@ class FakeBox:
             }
         )
         self.add_release(found.release, found.digest)
+        self.releases.doubt(found.release)
         self.store(self.slots().decided(found))
         self.releases.switch(found.release)
         return found

@@ -82,7 +82,12 @@ def write_wheel(path: Path, members: Mapping[str, str | bytes], record: str) -> 
 
 def tiny_agent(directory: Path, version: str = NEXT) -> Path:
     """A wheel with the agent's name whose command says its version and does nothing else."""
-    files = {"agent/__init__.py": f'__version__ = "{version}"\n', "agent/cli.py": _SAYS_VERSION.format(version=version)}
+    files = {
+        "agent/__init__.py": f'__version__ = "{version}"\n',
+        "agent/cli.py": _SAYS_VERSION.format(version=version),
+        "agent/update/__init__.py": "",
+        "agent/update/install.py": "",
+    }
     return make_wheel(directory, "signage-agent", version, files, commands={"signage-agent": "agent.cli:main"})
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.update import disk
 from agent.update.guard import TIMER, UNIT
-from agent.update.slots import Slots
+from agent.update.slots import Slots, read_slots
 from tests.update.boxes import OLD, FakeBox
 from tests.update.bundles import NEXT
 
@@ -45,9 +45,8 @@ def test_three_failed_starts_are_enough(box: FakeBox) -> None:
     candidate = box.candidate()
     words = ["Traceback (most recent call last):", "ModuleNotFoundError: No module named 'aiohttp'", "update: version starts"]
     box.says("journalctl", "\n".join(words))
-    (box.run / "signage-agent.end").write_text("exit-code exited 1\n")
-    assert [box.start() for _ in range(3)] == [NEXT] * 3
-    assert box.start() == OLD
+    assert box.start() == NEXT
+    assert [box.ends("exit-code exited 1") for _ in range(3)] == [NEXT, NEXT, OLD]
     slots = box.slots()
     assert slots.candidate is None
     assert slots.last_result is not None
@@ -64,7 +63,7 @@ def test_three_failed_starts_are_enough(box: FakeBox) -> None:
     ("end", "cause"),
     [
         ("exit-code exited 78", "ended with exit code 78 (faults in the configuration)"),
-        ("success exited 0", "ended with exit code 0"),
+        ("protocol exited 0", "ended with exit code 0"),
         ("signal killed SEGV", "was ended by signal SEGV"),
         ("watchdog killed ABRT", "hung, the watchdog ended it"),
         ("timeout killed TERM", "was not ready in time"),
@@ -74,12 +73,42 @@ def test_three_failed_starts_are_enough(box: FakeBox) -> None:
 def test_however_a_start_ends_it_counts_and_is_explained(box: FakeBox, end: str, cause: str) -> None:
     """Four starts later the version is gone, and the cause says how the last of them ended."""
     box.candidate()
-    for _ in range(4):
-        (box.run / "signage-agent.end").write_text(f"{end}\n")
-        box.start()
+    box.start()
+    for _ in range(3):
+        box.ends(end)
     last = box.slots().last_result
     assert last is not None
     assert last.cause == f"3 starts failed; the last one {cause}"
+
+
+def test_an_end_that_was_asked_for_does_not_count(box: FakeBox) -> None:
+    """Somebody who restarts the agent again and again takes no version away; but its time goes on."""
+    box.candidate(probation_s=120.0)
+    (box.run / "signage-agent.end").write_text("success exited 0\n")  # of the version before
+    assert box.start() == NEXT
+    assert [box.ends("success exited 0") for _ in range(5)] == [NEXT] * 5
+    assert [box.ends("exit-code exited 1") for _ in range(2)] == [NEXT] * 2
+    assert box.ends("success exited 0") == NEXT
+    box.now += 120
+    assert box.ends("success exited 0") == OLD
+    last = box.slots().last_result
+    assert last is not None
+    assert last.cause.startswith("not proved within 120 s")
+
+
+def test_an_end_counts_for_one_start_only(box: FakeBox) -> None:
+    """A start that systemd has said nothing about was cut off, whatever it said about the one before."""
+    box.candidate()
+    box.start()
+    box.ends("success exited 0")
+    assert [box.start() for _ in range(3)] == [NEXT, NEXT, OLD]
+
+
+def test_clean_ends_without_an_end(box: FakeBox) -> None:
+    """Also where the clock tells nothing, a version that ends all the time is given up."""
+    box.candidate()
+    box.start()
+    assert [box.ends("success exited 0") for _ in range(15)][-1] == OLD
 
 
 def test_power_cuts_count_as_starts(box: FakeBox) -> None:
@@ -231,6 +260,16 @@ def test_a_switch_that_was_cut_off_is_carried_out(box: FakeBox) -> None:
     assert box.check(1).candidate is not None
 
 
+def test_a_claim_from_before_the_first_start_is_none(box: FakeBox) -> None:
+    """The version before cannot speak for the candidate, neither before the switch nor after it."""
+    candidate = box.candidate()
+    box.daemon_says("committed.json", {"digest": candidate.digest})
+    box.daemon_says("probation.json", {"digest": candidate.digest, "unmet": ["a lie"]})
+    assert box.check().candidate is not None
+    assert [box.start() for _ in range(4)] == [NEXT, NEXT, NEXT, OLD]
+    assert list((box.state / "update").iterdir()) == []
+
+
 def test_a_daemon_that_does_not_give_way_is_restarted(box: FakeBox) -> None:
     """Half a minute after the switch the timer loses patience."""
     box.candidate()
@@ -270,6 +309,73 @@ def test_switched_back_by_somebody(box: FakeBox) -> None:
     box.releases.switch("5.0.0")
     assert box.start() == "5.0.0"
     assert box.slots().candidate is None
+
+
+@pytest.mark.parametrize("broken", ["missing", "dangling"])
+@pytest.mark.parametrize("by_timer", [False, True])
+def test_link_to_a_version_on_probation_is_lost(box: FakeBox, broken: str, by_timer: bool) -> None:
+    """Then it is gone back from; it never becomes the current one without a guard."""
+    candidate = box.candidate()
+    box.add_release("0.9.0", "7" * 64)  # newer on the disk than the previous one
+    box.start()
+    (box.root / "current").unlink()
+    if broken == "dangling":
+        box.releases.switch("4.0.0")
+    if by_timer:
+        box.check()
+        assert f"restart --no-block {UNIT}" in box.systemctl_calls()
+    assert box.start() == OLD
+    slots = box.slots()
+    assert slots.candidate is None
+    assert slots.last_result is not None
+    assert slots.last_result.result == "rolled back"
+    assert slots.last_result.cause.startswith("the link to it was lost")
+    assert slots.rolled_back == (candidate.digest,)
+
+
+def test_link_is_lost_before_the_first_start(box: FakeBox) -> None:
+    """What was decided is carried out, and counts."""
+    box.candidate()
+    (box.root / "current").unlink()
+    assert [box.start() for _ in range(4)] == [NEXT, NEXT, NEXT, OLD]
+
+
+def test_lost_record(box: FakeBox, capfd: pytest.CaptureFixture[str]) -> None:
+    """A version that was never kept is on probation again: it can still be gone back from, and it can still prove itself."""
+    candidate = box.candidate(release=f"{NEXT}+99999999", version=NEXT)
+    box.start()
+    for name in ("slots.json", "slots.copy.json"):
+        (box.root / "update" / name).unlink()
+    assert [box.start() for _ in range(4)] == [candidate.release] * 3 + [OLD]
+    assert f"record of versions was lost, the version is on probation again version={NEXT} " in capfd.readouterr().err
+    slots = box.slots()
+    assert slots.last_result is not None
+    assert slots.last_result.version == NEXT
+    assert slots.rolled_back == (candidate.digest,)
+
+
+def test_lost_record_of_a_version_that_was_kept(box: FakeBox) -> None:
+    """Neither that nor what scripts/install has made has to prove itself again."""
+    candidate = box.candidate()
+    box.start()
+    box.daemon_says("committed.json", {"digest": candidate.digest})
+    box.check()
+    for version in (NEXT, OLD):
+        box.releases.switch(version)
+        for name in ("slots.json", "slots.copy.json"):
+            (box.root / "update" / name).unlink(missing_ok=True)
+        box.check()
+        assert [box.start() for _ in range(5)] == [version] * 5
+        assert box.slots() == Slots()
+
+
+def test_record_and_link_are_lost(box: FakeBox) -> None:
+    """What is known to work is linked, not what came last."""
+    box.candidate()
+    box.start()
+    for name in ("update/slots.json", "update/slots.copy.json", "current"):
+        (box.root / name).unlink()
+    assert box.start() == OLD
 
 
 def test_forget(box: FakeBox) -> None:
@@ -323,7 +429,7 @@ def test_current_that_cannot_start_is_repaired(box: FakeBox, broken: str) -> Non
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\0" * 4096, b"[]", b'{"candidate": 7}', b'{"candidate": {"release": 1}}'])
 def test_damaged_record(box: FakeBox, damage: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    """The copy takes its place, the counting goes on, and the journal says so; with both damaged the start goes on as well."""
+    """The copy takes its place, the counting goes on, and the journal says so; with both damaged it begins anew."""
     box.candidate()
     box.start()
     (box.root / "update/slots.json").write_bytes(damage)
@@ -335,7 +441,66 @@ def test_damaged_record(box: FakeBox, damage: bytes, capfd: pytest.CaptureFixtur
     (box.root / "update/slots.json").write_bytes(damage)
     (box.root / "update/slots.copy.json").write_bytes(damage)
     assert box.start() == NEXT
-    assert box.slots() == Slots()
+    found = box.slots().candidate
+    assert found is not None
+    assert (found.starts, found.previous) == (1, OLD)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first_start_monotonic": 10**400},
+        {"probation_s": float("nan")},
+        {"lived_s": float("inf")},
+        {"starts": -(10**9)},
+        {"starts": 10**300},
+        {"switched_monotonic": -1},
+        {"release": "9\0"},
+        {"drop": "\0"},
+        {"release": "9" * 5000},
+        {"previous": "9" * 5000},
+    ],
+)
+def test_odd_values(box: FakeBox, change: dict[str, object]) -> None:
+    """Whatever stands in the record, the guard does not fail, and the version goes after its three starts at the latest."""
+    box.candidate()
+    box.start()
+    path = box.root / "update/slots.json"
+    content = json.loads(path.read_text())
+    content["candidate"].update(change)
+    path.write_text(json.dumps({**content, "revision": content["revision"] + 1}))
+    box.check()
+    for _ in range(3):
+        box.start()
+    assert box.releases.current() == OLD
+    assert box.slots().candidate is None
+
+
+def test_revision_that_is_too_high(box: FakeBox) -> None:
+    """It is damage: no copy would ever be newer."""
+    candidate = box.candidate()
+    (box.root / "update/slots.json").write_text(json.dumps({"revision": 10**400}))
+    assert box.slots().candidate == candidate
+
+
+def test_no_boot_id(box: FakeBox) -> None:
+    """Starts count, and the probation ends; a clock that begins anew is another boot's."""
+    box.candidate(probation_s=120.0)
+    box.box.boot_id.unlink()
+    assert box.start() == NEXT
+    assert box.check(50).candidate is not None
+    box.now = 20.0
+    assert box.start() == NEXT
+    assert box.check(119).candidate is not None
+    assert box.check(1).candidate is None
+    assert box.releases.current() == OLD
+
+
+def test_systemctl_that_speaks_in_tongues(box: FakeBox) -> None:
+    """What it prints need not be text."""
+    box.candidate()
+    Path(box.box.systemctl[0]).write_bytes(b"#!/bin/sh\nprintf '\\377' >&2\nexit 1\n")
+    assert [box.start() for _ in range(4)] == [NEXT, NEXT, NEXT, OLD]
 
 
 def test_disk_that_cannot_be_written(box: FakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +516,43 @@ def test_disk_that_cannot_be_written(box: FakeBox, monkeypatch: pytest.MonkeyPat
     box.candidate()
     box.start()
     assert not list(box.run.iterdir())
+
+
+def test_full_disk_in_the_midst_of_a_rollback(box: FakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon reads the verdict at once, it is on the disk as soon as there is room, and the timer sees to that."""
+    candidate = box.candidate()
+    _fail_writes_below(box.root, monkeypatch)
+    for _ in range(4):
+        box.start()
+    seen = read_slots(box.root / "update/slots.json", box.run)
+    assert seen.candidate is None
+    assert seen.verdict is not None
+    assert seen.verdict.result == "rolled back"
+    assert read_slots(box.root / "update/slots.json", box.path).candidate is not None
+    calls = len(box.systemctl_calls())
+    box.check(5)
+    assert f"stop --no-block {TIMER}" not in box.systemctl_calls()[calls:]
+    monkeypatch.undo()
+    box.check(5)
+    assert box.systemctl_calls()[-1] == f"stop --no-block {TIMER}"
+    assert read_slots(box.root / "update/slots.json", box.path) == box.slots() == seen
+    assert seen.rolled_back == (candidate.digest,)
+
+
+def test_reboot_after_a_rollback_on_a_full_disk(box: FakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record on the disk knows of no start: even so the version is not switched to again, and is refused from then on."""
+    candidate = box.candidate()
+    _fail_writes_below(box.root, monkeypatch)
+    for _ in range(4):
+        box.start()
+    box.reboot()
+    monkeypatch.undo()
+    assert [box.start() for _ in range(5)] == [OLD] * 5
+    slots = box.slots()
+    assert slots.candidate is None
+    assert slots.rolled_back == (candidate.digest,)
+    assert slots.verdict is not None
+    assert slots.verdict.result == "rolled back"
 
 
 def _fail_writes_below(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,10 +610,9 @@ def test_copied_guard_runs_by_itself(box: FakeBox, tmp_path: Path) -> None:
     assert box.releases.current() == OLD
     missing = run("check", "--root=/nowhere", *places[1:], *commands)
     assert missing.returncode == 0
-    failed = run("before-start", *places[:-1], "--boot-id=/nowhere", *commands)
-    assert failed.returncode == 0
-    box.candidate()
-    failed = run("before-start", *places[:-1], "--boot-id=/nowhere", *commands)
+    (box.root / "current").unlink()
+    (box.root / "current").mkdir()
+    failed = run("before-start", *places, *commands)
     assert failed.returncode == 1
     assert "guard failed" in failed.stderr
     assert "Traceback" not in failed.stderr

@@ -16,6 +16,7 @@ from tests.update.roothand import AT
 DIGEST = "ab" * 32
 HANDOVER = Handover(bundle_name(DIGEST, by_hand=False), "2.0", DIGEST, "main", AT)
 CANDIDATE = Candidate("2.0", "2.0", DIGEST, "1.0")
+BACK = Result("rolled back", "2.0", DIGEST, "it was dark", AT)
 REFUSED = Result("refused", "2.0", DIGEST, "there is no room", AT)
 
 
@@ -45,6 +46,22 @@ def test_refused(known: str) -> None:
         slots = Slots(last_result=replace(REFUSED, digest=digest))
         found = outcome(replace(HANDOVER, digest=known), there=False, slots=slots, current="1.0")
         assert found == Outcome("2.0", "there is no room")
+
+
+@pytest.mark.parametrize("verdict", [BACK, Result("committed", "2.0", DIGEST, "", AT)])
+def test_settled(verdict: Result) -> None:
+    """The power failed before anybody saw the switch, and the guard has settled it since; others may have been refused."""
+    for slots in (Slots(last_result=verdict), Slots(last_result=replace(REFUSED, digest="cd" * 32), last_verdict=verdict)):
+        found = outcome(HANDOVER, there=False, slots=slots, current="1.0")
+        assert found == Outcome("2.0", verdict.cause, settled=True)
+    assert outcome(HANDOVER, there=True, slots=Slots(last_result=verdict), current="1.0") is None
+
+
+def test_settled_before() -> None:
+    """What became of the same bundle at an earlier time does not count while it is decided for, or refused, anew."""
+    assert outcome(HANDOVER, there=False, slots=Slots(CANDIDATE, BACK, last_verdict=BACK), current="1.0") is None
+    refused = outcome(HANDOVER, there=False, slots=Slots(None, REFUSED, last_verdict=BACK), current="1.0")
+    assert refused == Outcome("2.0", "there is no room")
 
 
 @pytest.mark.parametrize("digest", ["", "ab", "cd" * 32, "ab" * 20 + "cd" * 12])

@@ -12,13 +12,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.update import build, demands
+from agent.update import build, demands, disk
 from agent.update.guard import TIMER, UNIT
+from agent.update.install import TAKEN_UP, Installer, Place
 from agent.update.slots import Releases, Slots
 from tests.update import bundles
 from tests.update.boxes import OLD, OLD_DIGEST, FakeBox, FakeBuilder
@@ -151,6 +152,45 @@ def test_downgrade_that_is_signed_as_one(box: FakeBox) -> None:
     assert box.start() == "0.5.0"
 
 
+def _keep(box: FakeBox) -> None:
+    """What is on probation proves itself."""
+    box.start()
+    candidate = box.slots().candidate
+    assert candidate is not None
+    box.daemon_says("committed.json", {"digest": candidate.digest})
+    assert box.check().candidate is None
+
+
+def test_downgrade_counts_once(box: FakeBox) -> None:
+    """An old bundle that leads to an older version cannot be played again years later, but for somebody at the box."""
+    path, _ = box.drop(version="0.5.0", downgrade=True)
+    data = path.read_bytes()
+    box.install()
+    _keep(box)
+    box.drop(version="2.0.0")
+    box.install()
+    _keep(box)
+    box.drop_bytes(data)
+    cause = _refused(box.install())
+    assert cause == "it is older than 2.0.0 and was installed here before; it is installed again only by hand"
+    assert (box.start(), box.junk(), box.slots().attempts) == ("2.0.0", [], {})
+    box.drop_bytes(data, by_hand=True)
+    assert box.install().candidate is not None
+
+
+def test_way_up_stays_open(box: FakeBox) -> None:
+    """A bundle that may lead to an older version is installed any number of times if here it leads to a newer one."""
+    path, _ = box.drop(version="2.0.0", downgrade=True)
+    data = path.read_bytes()
+    box.install()
+    _keep(box)
+    box.drop(version="1.5.0", downgrade=True)
+    box.install()
+    _keep(box)
+    box.drop_bytes(data)
+    assert box.install().candidate is not None
+
+
 def test_keys_count_only_if_root_alone_can_change_them(box: FakeBox) -> None:
     """A configuration that others can write, that is faulty, has no keys or is missing: refused."""
     good = box.config.read_text()
@@ -238,6 +278,51 @@ def test_version_that_says_something_else(box: FakeBox) -> None:
     assert (box.start(), box.junk()) == (OLD, [])
 
 
+def test_version_that_could_not_install_the_next_one(box: FakeBox) -> None:
+    """Its own root hand has to run before it is switched to: nothing else would ever get the box off it."""
+    wheel = bundles.make_wheel(
+        box.path / "out",
+        "signage-agent",
+        NEXT,
+        {
+            "agent/__init__.py": "",
+            "agent/cli.py": f"def main():\n    print('signage-agent {NEXT}')\n",
+            "agent/update/__init__.py": "",
+            "agent/update/install.py": "import a_package_that_is_missing\n",
+        },
+        commands={"signage-agent": "agent.cli:main"},
+    )
+    box.drop(wheels=[wheel])
+    cause = _refused(box.install(build.VenvBuilder()))
+    assert cause == "python -m agent.update.install failed: ModuleNotFoundError: No module named 'a_package_that_is_missing'"
+    assert (box.start(), box.junk()) == (OLD, [])
+
+
+def test_own_root_hand_could_install_something() -> None:
+    """What is asked of a new release holds for this one."""
+    command = [sys.executable, "-m", "agent.update.install", "--self-check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_only_what_was_kept_is_trusted(box: FakeBox) -> None:
+    """A release of a bundle is marked until it has proved itself, also one that is used again; an old guard knows no marks."""
+    path, _ = box.drop()
+    data = path.read_bytes()
+    box.install()
+    assert box.releases.unproved(NEXT)
+    _keep(box)
+    assert not box.releases.unproved(NEXT)
+    box.releases.switch(OLD)
+    box.drop_bytes(data)
+    assert box.install(_CrashingBuilder()).candidate is not None
+    assert box.releases.unproved(NEXT)
+    _keep(box)
+    box.releases.doubt(NEXT)
+    box.install()
+    assert not box.releases.unproved(NEXT)
+
+
 def test_full_disk(box: FakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without room it is refused before anything is copied, and named by its digest."""
     path, digest = box.drop()
@@ -275,6 +360,89 @@ def test_names_that_lead_elsewhere(box: FakeBox, tmp_path: Path) -> None:
     kept.rename(tmp_path / "real" / name)
     assert box.install().candidate is None
     assert (tmp_path / "real" / name).exists()
+
+
+def test_bundle_that_cannot_be_removed(box: FakeBox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not copied for ever: after some times it is left where it is, which is written down once; others are installed."""
+    path, _ = box.drop(version="0.9.0")
+    remove, copy_in = disk.remove_foreign, disk.copy_in
+
+    def remove_others(directory: int, name: str) -> None:
+        if name == path.name:
+            raise PermissionError(1, "Operation not permitted", name)
+        remove(directory, name)
+
+    def copy_others(file: BinaryIO, copy: Path, size: int) -> str:
+        assert copy.name != path.name
+        return copy_in(file, copy, size)
+
+    monkeypatch.setattr(disk, "remove_foreign", remove_others)
+    for _ in range(TAKEN_UP):
+        assert "not signed as a downgrade" in _refused(box.install())
+    monkeypatch.setattr(disk, "copy_in", copy_others)
+    assert _refused(box.install()) == "the installer took it up 5 times and could neither install nor remove it"
+    record = (box.root / "update/slots.json").read_bytes()
+    caplog.clear()
+    for _ in range(3):
+        box.install()
+    assert (box.root / "update/slots.json").read_bytes() == record
+    assert "bundle is looked at" not in caplog.text
+    box.drop()
+    assert box.install().candidate is not None
+    _keep(box)
+    assert path.exists()
+    monkeypatch.undo()
+    assert box.install().attempts == {}
+    assert not path.exists()
+
+
+def test_pause_after_something_that_cannot_be_removed(box: FakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends when there is something new."""
+    box.drop(version="0.9.0")
+
+    def fails(_directory: int, name: str) -> None:
+        raise PermissionError(1, "Operation not permitted", name)
+
+    monkeypatch.setattr(disk, "remove_foreign", fails)
+    installer = Installer(Place(box.box, box.config, 0.0), FakeBuilder())
+    installer.run()
+    assert installer.stuck
+    installer.wait(0.01)
+    waiting = threading.Thread(target=installer.wait, args=(600.0,), name="wait")
+    waiting.start()
+    box.drop()
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
+def test_copying_that_is_cut_off_again_and_again(box: FakeBox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle whose very copying takes the installer along is given up as well."""
+    path, digest = box.drop()
+
+    def crash(*_: object) -> str:
+        raise _Crash
+
+    monkeypatch.setattr(disk, "copy_in", crash)
+    for _ in range(TAKEN_UP):
+        with pytest.raises(_Crash):
+            box.install()
+    slots = box.install()
+    assert "5 times" in _refused(slots)
+    assert slots.last_result is not None
+    assert (slots.last_result.digest, slots.attempts, path.exists()) == (digest[:16], {}, False)
+
+
+def test_refusal_leaves_the_verdict(box: FakeBox) -> None:
+    """What became of the version before is still known after another bundle was refused."""
+    box.drop()
+    box.install()
+    for _ in range(4):
+        box.start()
+    box.drop(version="0.9.0")
+    slots = box.install()
+    _refused(slots)
+    assert slots.verdict is not None
+    assert (slots.verdict.result, slots.verdict.version) == ("rolled back", NEXT)
 
 
 def test_kept_releases(box: FakeBox) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from agent.system.state import State
 from agent.update.news import TOLD_KEY, News
-from agent.update.slots import Result
+from agent.update.slots import Result, Slots
 from tests.update.roothand import AT
 
 COMMITTED = Result("committed", "2.0", "a" * 64, "", AT)
@@ -27,7 +28,7 @@ async def state(tmp_path: Path) -> AsyncIterator[State]:
 
 async def loaded(state: State, last: Result | None) -> News:
     news = News(state)
-    await news.load(last)
+    await news.load(Slots(last_result=last))
     return news
 
 
@@ -39,8 +40,8 @@ async def test_each_link_once(state: State) -> None:
     news = await loaded(state, COMMITTED)
     assert news.report("a") is None
     assert news.report("b") is not None
-    assert await news.look(BACK)
-    assert not await news.look(BACK)
+    assert await news.look(Slots(last_result=BACK))
+    assert not await news.look(Slots(last_result=BACK))
     report = news.report("a")
     assert report is not None
     assert (report.result, report.version, report.cause, report.at) == ("rolled back", "3.0", "no server was reached", AT)
@@ -50,9 +51,23 @@ async def test_what_is_told_while_something_new_comes(state: State) -> None:
     """The new one is still to be told."""
     news = await loaded(state, COMMITTED)
     news.report("a")
-    await news.look(BACK)
+    await news.look(Slots(last_result=BACK))
     await news.told("a")
     assert news.report("a") is not None
+
+
+async def test_a_refusal_hides_nothing(state: State) -> None:
+    """A link that was away when a version was taken back hears of it after another bundle was refused, and once."""
+    slots = Slots(last_result=REFUSED, last_verdict=BACK)
+    news = News(state)
+    await news.load(slots)
+    assert news.last == REFUSED
+    report = news.report("a")
+    assert report is not None
+    assert (report.result, report.version) == ("rolled back", "3.0")
+    await news.told("a")
+    assert await news.look(replace(slots, last_result=replace(REFUSED, version="5.0")))
+    assert news.report("a") is None
 
 
 async def test_nothing_to_tell(state: State) -> None:

@@ -89,6 +89,25 @@ def test_a_server_if_one_was_reached() -> None:
     assert lived(Probation(Before(), 10.0, 0.0), 20, {}, connected=False) == []
 
 
+def test_a_server_counts_once_it_was_reached() -> None:
+    """One that restarts at the end of the probation is no fault of the version."""
+    probation = Probation(BEFORE, 120.0, 0.0)
+    for now in range(121):
+        unmet = probation.look(float(now), {"front": PLAYS}, connected=5 <= now < 58)
+    assert unmet == []
+
+
+def test_what_worked_at_one_of_two_moments() -> None:
+    """Counts, in the order in which it is known; what showed a playlist at one of them shows one."""
+    earlier = Before({"front": True, "rear": False}, ("main", "voice"))
+    later = Before({"rear": True, "side": False, "front": False}, ("other", "voice"))
+    assert earlier.united(later) == Before({"front": True, "rear": True, "side": False}, ("main", "voice", "other"))
+    assert earlier.united(Before()) == Before().united(earlier) == earlier
+    many = Before({f"screen {number}": True for number in range(60)}, tuple(map(str, range(60))))
+    both = many.united(Before({f"other {number}": True for number in range(60)}, tuple("x" * number for number in range(60))))
+    assert len(both.screens) == len(both.links) == 64
+
+
 def test_before_survives_json() -> None:
     """What one version writes the next reads."""
     assert Before.from_json(json.loads(json.dumps(BEFORE.as_json()))) == BEFORE

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from agent.update.release import Release, own_machine
+from agent.update.slots import ROOT, STATE_DIR
 from tests.update.roothand import RootHand
 
 
@@ -30,6 +31,16 @@ def test_what_the_root_side_says(tmp_path: Path) -> None:
     candidate = release.slots().candidate
     assert candidate is not None
     assert candidate.version == "3.0"
+
+
+def test_where_the_root_side_looks() -> None:
+    """In one place, and the units name the same."""
+    assert Release(ROOT, "1.0").reaches(STATE_DIR)
+    assert not Release(ROOT, "1.0").reaches(Path("/data/signage"))
+    units = Path(__file__).parents[2] / "systemd"
+    assert f"\nPathExistsGlob={STATE_DIR}/incoming/*.bundle\n" in (units / "signage-agent-update.path").read_text()
+    for name in ("signage-agent-update.service", "signage-agent-guard.service"):
+        assert f"ReadWritePaths=-{STATE_DIR}\n" in (units / name).read_text()
 
 
 def test_machine() -> None:

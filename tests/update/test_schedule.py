@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from agent.update.schedule import SPREAD_S, QuietHours, Schedule, share
+from agent.update.schedule import INSTALL_S, MARGIN_S, SPREAD_S, QuietHours, Schedule, share
 
 DAY_S = 86_400.0
 NIGHT = datetime(2026, 11, 21, 0, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -86,6 +89,97 @@ def test_the_end_of_the_quiet_hours_is_no_rush_hour() -> None:
         tens[int((moment - (NIGHT + timedelta(hours=22))).total_seconds() // 600)] += 1
     assert min(tens) > 40
     assert max(tens) < 95
+
+
+def updated_after(schedule: Schedule, published: datetime, last: datetime, download_s: float) -> tuple[datetime, int]:
+    """When a box that runs all the time has the version that was published then, and how often it has fetched it for that."""
+    now, fetched = last, 0
+    while True:
+        now += timedelta(seconds=schedule.due_in_s(now, last, LONG_UP_S))
+        if now < published:
+            last = now
+            continue
+        fetched += 1
+        if download_s <= schedule.install_in_s(now):
+            return now + timedelta(seconds=download_s), fetched
+        now += timedelta(seconds=schedule.install_in_s(now) + 600)  # left for later, which is no check
+
+
+@pytest.mark.parametrize(
+    ("text", "download_s", "period_s"),
+    [
+        ("", 60.0, DAY_S),
+        ("08:00-22:00", 60.0, DAY_S),
+        ("08:00-22:00", 2400.0, DAY_S),
+        ("08:00-22:00", 7200.0, DAY_S),
+        ("08:00-22:00", 2400.0, DAY_S / 4),
+        ("22:00-06:00", 2400.0, DAY_S),
+        ("03:00-01:00", 1200.0, DAY_S),
+    ],
+)
+def test_ten_thousand_boxes(text: str, download_s: float, period_s: float) -> None:
+    """Each has a new version within two days and nothing of it happens in the quiet hours, wherever its place would be; at no
+    hour do too many come, and next to none fetches a bundle twice."""
+    quiet = QuietHours.parse(text)
+    chance = random.Random(1)
+    days, twice = Counter[int](), 0
+    boxes = 10_000
+    for number in range(boxes):
+        schedule = Schedule(period_s, f"BOX-{number}", quiet)
+        published = NIGHT + timedelta(days=2, seconds=chance.uniform(0, DAY_S))
+        last = after_quiet(schedule, published - timedelta(days=1), published - timedelta(days=1, seconds=period_s))
+        done, fetched = updated_after(schedule, published, last, download_s)
+        assert done - published < timedelta(days=2)
+        assert quiet.left_s(done) == 0.0
+        assert quiet.begin_in_s(done) >= INSTALL_S
+        days[(done - timedelta(seconds=download_s)).hour] += 1
+        twice += fetched > 1
+    hours = (DAY_S - quiet.early(MARGIN_S).length_s) / 3600
+    most = 1.2 * boxes / hours + twice if period_s == DAY_S else boxes / 3  # four in a night: the first one brings it
+    assert max(days.values()) < most
+    assert twice < boxes * (0.25 if download_s > MARGIN_S else 0.001)
+
+
+def test_a_place_within_the_quiet_hours_is_moved_in_proportion() -> None:
+    """What is spread over the quiet hours is spread over the others: no hour has more than 15 % above the mean."""
+    quiet = QuietHours.parse("08:00-22:00")
+    hours = Counter[int]()
+    for number in range(9000):
+        moment = after_quiet(Schedule(DAY_S, f"BOX-{number}", quiet), NIGHT, NIGHT - timedelta(hours=1))
+        hours[moment.hour] += 1
+    assert set(hours) == {22, 23, 0, 1, 2, 3, 4, 5, 6}
+    assert max(hours[hour] for hour in (23, 0, 1, 2, 3, 4, 5, 6)) < 1150
+
+
+def test_last_orders() -> None:
+    """So long before the quiet hours no installation begins; where next to nothing is left of the day it is half of that."""
+    schedule = Schedule(DAY_S, "BOX-1", QuietHours.parse("08:00-22:00"))
+    assert schedule.install_in_s(NIGHT + timedelta(hours=7, minutes=44)) == 60.0
+    for minutes in (0, 14, 15, 600, 854):
+        assert schedule.install_in_s(NIGHT + timedelta(hours=7, minutes=45 + minutes)) == 0.0
+    assert schedule.install_in_s(NIGHT + timedelta(hours=22)) == 9.75 * 3600
+    assert Schedule(DAY_S, "BOX-1", QuietHours()).install_in_s(NIGHT) == float("inf")
+    assert Schedule(DAY_S, "BOX-1", QuietHours.parse("00:00-23:58")).install_in_s(NIGHT + timedelta(minutes=1438)) == 60.0
+
+
+def test_the_night_on_which_the_clocks_change() -> None:
+    """An hour more or less is never an hour of the quiet ones."""
+    zone = ZoneInfo("Europe/Berlin")
+    quiet = QuietHours.parse("08:00-22:00")
+    for change in (datetime(2027, 3, 28, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)):
+        for number in range(60):
+            schedule = Schedule(DAY_S, f"BOX-{number}", quiet)
+            now = last = change - timedelta(days=1)
+            while now < change + timedelta(days=2):
+                # The daemon has the offset of the moment, not the zone.
+                local = now.astimezone(zone).replace(tzinfo=timezone(now.astimezone(zone).utcoffset() or timedelta()))
+                wait_s = min(600, schedule.due_in_s(local, last, LONG_UP_S))
+                if wait_s == 0:
+                    assert quiet.left_s(local) == 0.0
+                    assert now == last or now - last < timedelta(days=2)
+                    last, wait_s = now, 1
+                now += timedelta(seconds=wait_s)
+            assert now - last < timedelta(days=2)
 
 
 def test_a_clock_that_was_set_back() -> None:

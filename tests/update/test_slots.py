@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ def test_what_is_written_is_read() -> None:
     """Everything comes back as it was."""
     for slots in (
         Slots(),
-        Slots(CANDIDATE, RESULT, ("11", "22"), {"44": 2}),
+        Slots(CANDIDATE, RESULT, ("11", "22"), {"44": 2}, RESULT, ("55",)),
         Slots(replace(CANDIDATE, first_start_monotonic=1.5, cause="x")),
     ):
         assert parse(serialise(slots)) == slots
@@ -50,6 +51,30 @@ def test_what_makes_no_sense_is_damage(change: dict[str, object]) -> None:
     content = json.loads(serialise(Slots(CANDIDATE, RESULT)))
     with pytest.raises(DamagedError):
         parse(json.dumps({**content, **change}).encode())
+
+
+def test_verdict_outlives_refusals() -> None:
+    """What became of a version is still known when another bundle was refused, also by a version that does not know the key."""
+    back = Slots(CANDIDATE).settled("rolled back", "it was dark", "then")
+    refused = back.refused("3.0", "33", "no room", "now")
+    assert refused.verdict == back.verdict == back.last_result
+    assert refused.last_result == Result("refused", "3.0", "33", "no room", "now")
+    assert parse(serialise(refused)).verdict == back.last_result
+    for slots in (back, replace(back, last_verdict=None)):
+        content = json.loads(serialise(slots))
+        del content["last_verdict"]
+        assert parse(json.dumps(content).encode()).refused("3.0", "33", "", "").verdict == back.last_result
+    assert Slots(last_result=RESULT).verdict is None
+
+
+def test_downgrades_are_bounded() -> None:
+    """Each digest is in the list once; the latest stay."""
+    slots = Slots().downgraded("a").downgraded("b").downgraded("a")
+    assert slots.downgrades == ("b", "a")
+    for number in range(room.DOWNGRADES_KEPT):
+        slots = slots.downgraded(str(number))
+    assert len(slots.downgrades) == room.DOWNGRADES_KEPT
+    assert "a" not in slots.downgrades
 
 
 def test_starts_add_up_and_time_begins_anew_with_a_boot() -> None:
@@ -120,10 +145,31 @@ def test_newest_record_counts(tmp_path: Path) -> None:
     (tmp_path / "update").unlink()
     (tmp_path / "away").rename(tmp_path / "update")
     again = Record(tmp_path, run)
-    assert again.load() == Slots(None, RESULT)
+    assert again.load() == read_slots(tmp_path / "update/slots.json", run) == Slots(None, RESULT)
+    assert (again.unsaved, again.lost) == (True, False)
     again.store(Slots())
     assert list(run.iterdir()) == []
     assert again.load() == Slots()
+    assert (again.unsaved, again.lost) == (False, False)
+
+
+def test_release_to_go_back_to(tmp_path: Path) -> None:
+    """The previous one, else the newest that was kept, else one that was not gone back from, else any."""
+    releases = Releases(tmp_path)
+    for age, name in enumerate(("bad", "doubtful", "good", "older")):
+        (releases.path(name) / "bin").mkdir(parents=True)
+        (releases.path(name) / "bin/signage-agent").touch()
+        (releases.path(name) / ".complete").write_text(name)
+        os.utime(releases.path(name) / ".complete", (1000 - age, 1000 - age))
+    releases.doubt("doubtful")
+    assert releases.fallback("older") == "older"
+    assert releases.fallback("", not_digests=["bad"]) == "good"
+    releases.spoil("good")
+    assert releases.fallback("good", not_digests=["bad"]) == "older"
+    assert releases.fallback("", not_release="older", not_digests=["bad"]) == "doubtful"
+    releases.trust("doubtful")
+    assert releases.fallback("", not_digests=["bad"]) == "doubtful"
+    assert Releases(tmp_path / "none").fallback("good") == ""
 
 
 def test_releases(tmp_path: Path) -> None:

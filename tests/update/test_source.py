@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,9 @@ import pytest
 from agent.media.wants import Timers
 from agent.settings.tables import Update
 from agent.system.state import State
+from agent.update.errors import UnfitError
 from agent.update.intake import Intake, UpdateError
+from agent.update.refusals import PASSING_S
 from agent.update.release import Machine
 from agent.update.schedule import Schedule
 from agent.update.source import BY, NothingNewError, Source, SourceTimers
@@ -34,6 +38,8 @@ class Taker:
 
     folder: Path
     refusal: str = ""
+    passes: bool = False
+    """The refusal is not the bundle's fault."""
     back: list[str] = field(default_factory=list)
     begun: list[dict[str, Any]] = field(default_factory=list)
     installed: list[bytes] = field(default_factory=list)
@@ -51,7 +57,7 @@ class Taker:
         self.installed.append(intake.path.read_bytes())
         await intake.abandon()
         if self.refusal:
-            raise UpdateError(self.refusal)
+            raise (UpdateError if self.passes else UnfitError)(self.refusal)
         return "1.1.0"
 
     def restart(self) -> None:
@@ -96,6 +102,10 @@ class Fleet:
             timers=QUICK,
             http=HTTP,
         )
+
+    def left(self) -> list[str]:
+        """What came of bundles."""
+        return [path.name for path in (self.folder / "incoming").glob("*")]
 
     def asked(self) -> int:
         """How often for the list."""
@@ -187,6 +197,18 @@ async def run(fleet: Fleet, done: Any, **settings: Any) -> None:
         await asyncio.wait({task})
 
 
+async def check(fleet: Fleet, due: list[int]) -> None:
+    """One periodic check, to its end."""
+    before = await fleet.state.get("update.checked")
+    due.append(0)
+    task = asyncio.create_task(fleet.source(check="1d").run())
+    async with asyncio.timeout(20):
+        while await fleet.state.get("update.checked") == before:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+
+
 async def test_the_periodic_check(fleet: Fleet, due: list[int]) -> None:
     """A newer version is installed and the agent restarted; the check is remembered."""
     fleet.offer("1.1.0")
@@ -233,13 +255,84 @@ async def test_a_bundle_that_is_refused_is_not_fetched_again(fleet: Fleet, due: 
     assert fleet.taker.restarts == 0
 
 
-async def test_quiet_hours_that_begin_while_it_is_fetched(fleet: Fleet, due: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The screen is left alone; the bundle is fetched again another time."""
+async def test_a_refusal_that_is_not_the_bundles_fault_is_forgotten(
+    fleet: Fleet, due: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bundle for which there was no room is fetched again when a day has gone by, no sooner; a bad one never."""
+    later_s = 0.0
+    real = time.time
+    monkeypatch.setattr("agent.update.source.time.time", lambda: real() + later_s)
+    fleet.offer("1.1.0")
+    fleet.taker.refusal, fleet.taker.passes = "it needs 240 MB of free disk space", True
+    for count, seconds in ((1, 0.0), (1, PASSING_S / 2), (2, PASSING_S + 60.0)):
+        later_s, fleet.taker.passes = seconds, count == 1
+        await check(fleet, due)
+        assert len(fleet.taker.installed) == count
+    later_s = 99 * PASSING_S
+    await check(fleet, due)
+    assert len(fleet.taker.installed) == 2
+
+
+QUIET = {"quiet_hours": "08:00-22:00"}
+
+
+@pytest.fixture
+def last_orders(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """For how long an installation may be begun, at the next questions; then for ever."""
+    answers: list[float] = []
     monkeypatch.setattr("agent.update.source.clock.is_set", lambda: True)
+    monkeypatch.setattr(Schedule, "install_in_s", lambda *_: answers.pop(0) if answers else math.inf)
+    return answers
+
+
+async def test_quiet_hours_that_begin_while_it_is_fetched(fleet: Fleet, due: list[int], last_orders: list[float]) -> None:
+    """The screen is left alone; it is no check: the bundle is fetched again another time, and installed then."""
+    fleet.offer("1.1.0")
+    due.extend([0, 3600, 0])
+    last_orders.extend([60.0, 0.0])
+    await run(fleet, lambda: fleet.taker.begun and not due[1:], **QUIET)
+    assert fleet.taker.installed == []
+    assert fleet.left() == []
+    assert await fleet.state.get("update.checked") is None
+    await run(fleet, lambda: fleet.taker.restarts, **QUIET)
+    assert len(fleet.taker.begun) == 2
+
+
+async def test_a_download_that_takes_too_long_for_the_quiet_hours(
+    fleet: Fleet, due: list[int], last_orders: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends when it could not be installed any more, and does not fill the line in the quiet hours."""
+    caplog.set_level(logging.INFO)
+    fleet.offer("1.1.0")
+    path = "/updates/agent-1.1.0.bundle"
+    fleet.origin.put(path, fleet.origin.files[path].body, piece_bytes=100, pause_s=0.1)
+    due.append(0)
+    last_orders.append(0.5)
+    await run(fleet, lambda: any("left for later" in record.message for record in caplog.records), **QUIET)
+    await until(lambda: not fleet.left())
+    assert fleet.taker.installed == []
+    assert await fleet.state.get("update.checked") is None
+
+
+async def test_whoever_asks_need_not_heed_the_quiet_hours(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the box or on a server; nor must the clock be set."""
+    monkeypatch.setattr("agent.update.source.clock.is_set", lambda: False)
     monkeypatch.setattr("agent.update.schedule.QuietHours.left_s", lambda *_: 60.0)
     fleet.offer("1.1.0")
+    for by_hand in (True, False):
+        intake = await fleet.source(check="1d", **QUIET).newest("somebody", None, by_hand=by_hand)
+        assert await intake.finish() == fleet.digest("1.1.0")
+        await intake.abandon()
+
+
+async def test_a_clock_that_is_lost_while_it_is_fetched(fleet: Fleet, due: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows any more whether these are quiet hours: nothing is installed."""
+    answers = [True, True]
+    monkeypatch.setattr("agent.update.source.clock.is_set", lambda: bool(answers and answers.pop()))
+    monkeypatch.setattr(Schedule, "install_in_s", lambda *_: math.inf)
+    fleet.offer("1.1.0")
     due.append(0)
-    await run(fleet, lambda: fleet.taker.begun and not list((fleet.folder / "incoming").glob("*")), quiet_hours="08:00-22:00")
+    await run(fleet, lambda: fleet.taker.begun and not fleet.left(), **QUIET)
     assert fleet.taker.installed == []
 
 

@@ -19,10 +19,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.settings.tables import Update
 from agent.system.state import State
+from agent.update.errors import UnfitError
 from agent.update.handover import Handover, hand_over
 from agent.update.manifest import BUNDLE_BYTES
+from agent.update.pace import Limits
 from agent.update.probation import ScreenNow
+from agent.update.release import Release
 from agent.update.rootside import RootTimers
+from agent.update.slots import ROOT, STATE_DIR
 from agent.update.updates import UpdateError, Updates
 from tests.update import bundles
 from tests.update.bundles import NEXT
@@ -162,6 +166,51 @@ async def test_it_restarts_though_nobody_asks(box: Box, bundle: bytes, digest: s
     await until(lambda: box.restarts == 1)
 
 
+async def test_what_worked_at_the_handover_is_not_forgotten(box: Box, bundle: bytes, digest: str) -> None:
+    """A server that closes the socket after the bundle, and a screen that fails at the switch, are asked of the new version."""
+    updates = await box.start()
+    installing = asyncio.create_task(send(updates, bundle))
+    await box.hand.comes()
+    box.link.state = "connecting"
+    box.screens = {"front": ScreenNow(usable=True, up=False), "rear": ScreenNow(usable=True, up=True)}
+    await box.hand.takes(digest)
+    assert await installing == NEXT
+    assert await box.state.get("update.before") == {"screens": {"front": True, "rear": False}, "links": ["main"]}
+
+
+async def test_what_worked_before_a_restart_in_the_midst(box: Box, bundle: bytes, digest: str) -> None:
+    """A daemon that has just started, and shows nothing yet, keeps what the one before it has written down."""
+    installing = asyncio.create_task(send(await box.start(), bundle))
+    await box.hand.comes()
+    await box.stop()
+    installing.cancel()
+    box.screens, box.link.state = {"front": ScreenNow(usable=True, up=False)}, "connecting"
+    await box.start()
+    await box.hand.takes(digest)
+    await until(lambda: box.restarts == 1)
+    assert await box.state.get("update.before") == {"screens": {"front": True}, "links": ["main"]}
+
+
+async def test_what_worked_before_another_update_is_forgotten(box: Box, bundle: bytes, digest: str) -> None:
+    """A handover begins anew."""
+    updates = await box.start()
+    await box.state.put("update.before", {"screens": {"gone": True}, "links": ["gone"]})
+    await asyncio.gather(box.hand.takes(digest), send(updates, bundle))
+    assert await box.state.get("update.before") == {"screens": {"front": True}, "links": ["main"]}
+
+
+async def test_a_switch_by_other_ways_begins_anew(box: Box, digest: str) -> None:
+    """What worked before an earlier update says nothing of this one."""
+    updates = await box.start()
+    await box.state.put("update.before", {"screens": {"gone": True}, "links": ["gone"]})
+    box.hand.add(NEXT, digest)
+    box.hand.decide(digest)
+    box.hand.releases.switch(NEXT)
+    updates.look()
+    await until(lambda: box.restarts == 1)
+    assert await box.state.get("update.before") == {"screens": {"front": True}, "links": ["main"]}
+
+
 async def test_cancelled_while_it_is_handed_over(box: Box, bundle: bytes, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the very moment: the bundle is the root side's, and the daemon knows."""
     updates = await box.start()
@@ -195,6 +244,7 @@ async def test_refused_by_the_root_side(box: Box, bundle: bytes) -> None:
     )
     assert str(error) == "the package libgpiod2 is missing"
     assert error.status == "error"
+    assert not isinstance(error, UnfitError), "the package may be there tomorrow"
     assert not updates.busy
     assert updates.status()["last_result"]["result"] == "refused"
     assert updates.status()["last_result"]["cause"] == "the package libgpiod2 is missing"
@@ -230,7 +280,9 @@ async def test_a_key_that_is_not_trusted(box: Box, tmp_path: Path, stranger: Ed2
     """Whoever signed it must be known."""
     updates = await box.start()
     other = bundles.make_bundle(tmp_path / "other.bundle", stranger).read_bytes()
-    assert "key" in str(await refusal(send(updates, other)))
+    error = await refusal(send(updates, other))
+    assert "key" in str(error)
+    assert isinstance(error, UnfitError)
     assert box.hand.left() == []
     assert updates.status()["last_result"]["result"] == "refused"
 
@@ -324,11 +376,27 @@ async def test_abandoned(box: Box, bundle: bytes) -> None:
 
 async def test_nothing_comes_any_more(box: Box, bundle: bytes) -> None:
     """A transfer that whoever began it has forgotten does not keep others from theirs."""
-    updates = await box.start(idle_s=0.05)
+    updates = await box.start(limits=Limits(idle_s=0.05))
     intake = updates.begin("main", size=len(bundle))
     await intake.write(bundle[:100])
-    await until(lambda: not updates.busy)
+    await until(lambda: not updates.busy and not box.hand.left())
+    assert "nothing more" in str(await refusal(intake.write(bundle[100:])))
+
+
+@pytest.mark.parametrize(("limits", "cause"), [(Limits(slow_s=0.3), "too slowly"), (Limits(total_s=0.3), "did not come within")])
+async def test_a_slow_sender(box: Box, bundle: bytes, limits: Limits, cause: str) -> None:
+    """One that sends a byte now and then does not keep others from theirs, and is told why it is cut off."""
+    updates = await box.start(limits=limits)
+    intake = updates.begin("slow", size=len(bundle))
+
+    async def trickle() -> None:
+        for at in range(len(bundle)):
+            await intake.write(bundle[at : at + 1])
+            await asyncio.sleep(0.01)
+
+    assert cause in str(await refusal(trickle()))
     assert box.hand.left() == []
+    updates.begin("main", size=len(bundle))
 
 
 async def test_taken_back_before(box: Box, bundle: bytes, digest: str) -> None:
@@ -347,6 +415,27 @@ async def test_a_checkout_cannot_be_updated(box: Box) -> None:
         updates.begin("main")
     assert updates.status() == {"version": bundles.RUNNING, "state": "idle", "candidate": None, "last_result": None}
     assert await updates.report("main") is None
+
+
+async def test_a_state_where_nobody_looks_for_updates(box: Box, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Updates are refused before the first byte, not after a quarter of an hour; none is looked for."""
+    settings = Update(trusted_keys=box.keys, source_url="http://127.0.0.1:9/", check="1d")
+    for state_dir, refused in ((tmp_path / "elsewhere", True), (STATE_DIR, False)):
+        state = await State.open(tmp_path / "other.db")
+        release = Release(ROOT, bundles.RUNNING)
+        arguments: dict[str, Any] = {"state_dir": state_dir, "serial": "BOX-1", "screens": dict, "release": release}
+        updates = Updates(settings, state, **arguments)
+        if refused:
+            with pytest.raises(UpdateError, match=f"looked for in {STATE_DIR}, and .* is {state_dir}") as caught:
+                updates.check_free()
+            assert caught.value.status == "error"
+            running = asyncio.create_task(updates.run())
+            await until(lambda: any("not looked for" in record.message for record in caplog.records))
+            running.cancel()
+            await asyncio.wait({running})
+        else:
+            updates.check_free()
+        await state.close()
 
 
 async def test_no_key(box: Box) -> None:
@@ -433,6 +522,22 @@ async def test_a_bundle_that_goes_without_a_word(box: Box, bundle: bytes) -> Non
     assert "without a word" in str(await sending)
 
 
+async def test_a_bundle_that_came_to_its_end_while_nobody_looked(box: Box, bundle: bytes, digest: str) -> None:
+    """Installed, started and gone back from before the old version looks again: it says just that, and is free again."""
+    installing = asyncio.create_task(send(await box.start(), bundle))
+    drop = await box.hand.comes()
+    await box.stop()
+    installing.cancel()
+    drop.unlink()
+    box.hand.add(NEXT, digest)
+    box.hand.decide(digest)
+    box.hand.settle("rolled back", "3 starts failed")
+    updates = await box.start()
+    await until(lambda: not updates.busy)
+    last = updates.status()["last_result"]
+    assert (last["result"], last["cause"]) == ("rolled back", "3 starts failed")
+
+
 async def test_a_switch_that_nobody_here_asked_for(box: Box, digest: str) -> None:
     """Root installed a version by other ways: the daemon gives way to it when it is told."""
     updates = await box.start()
@@ -479,7 +584,7 @@ async def test_committed(box: Box, digest: str, caplog: pytest.LogCaptureFixture
     box.hand.settle("committed")
     told: list[bool] = []
     updates.on_change(lambda: told.append(True))
-    await until(lambda: told)
+    await until(lambda: told and updates.status()["last_result"])
     report = await updates.report("main")
     assert report is not None
     assert (report.result, report.version, report.cause) == ("committed", NEXT, "")

@@ -67,13 +67,20 @@ class Installations:
         self._send = send
         self._quiet_s = quiet_s
         self._work: asyncio.Queue[Work] = asyncio.Queue()
+        self._to_fetch = 0
         self._trouble = Trouble(log)
         self._untold: Said | None = None
         """How an update ended whose connection was lost meanwhile."""
 
     def add(self, work: Work) -> None:
         """To be installed."""
+        self._to_fetch += work.intake is None
         self._work.put_nowait(work)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether an update is about to be fetched, of which `Updates` need not know yet."""
+        return self._to_fetch > 0
 
     async def connect(self, socket: ClientConnection) -> None:
         """The handshake is done; what happened to an update since the last one is told, once."""
@@ -142,4 +149,6 @@ class Installations:
             fetched: Intake = await self._updates.newest(self._link, work.version)
         except UpdateError as error:
             raise UpdateError(NOTHING_CAME.format(self._quiet_s, error), error.status) from None
+        finally:
+            self._to_fetch -= 1
         return fetched

@@ -104,6 +104,9 @@ AnyIntake = TypeVar("AnyIntake", bound=Intake)
 class Updates(Protocol[AnyIntake]):
     """Changes of the agent's version."""
 
+    def check_free(self) -> None:
+        """Raises UpdateError if no update can be taken now, with status device_busy while another one is under way."""
+
     def begin(self, by: str, *, size: int | None = None, sha256: str | None = None) -> AnyIntake:
         """Room for a bundle. Raises UpdateError, with status device_busy while another one is under way."""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_DIGEST = "sha256 is missing. It is needed unless the device's configuration says require_sha256 = false."
+BUSY = "Another update is under way."
 LOST = "The update was given up: nothing came for {:.0f} s."
 
 
@@ -95,6 +96,9 @@ class Update:
         """Takes a request in. From here on its frames are an image's, also when it is refused: servers send it all the same."""
         async with self._lock:
             try:
+                if self._installations.fetches:
+                    raise UpdateError(BUSY, "device_busy")
+                self._updates.check_free()
                 if command.fault:
                     raise UpdateError(command.fault)
                 if command.form > 1 and command.sha256 is None and self._require_sha256:
