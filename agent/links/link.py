@@ -10,15 +10,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, TCP_USER_TIMEOUT
 from typing import TYPE_CHECKING, Any, Literal
 
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from agent.links.backoff import STABLE_S, Backoff
+from agent.links.connection import Connect, Connection, give_up_unanswered, takes_nothing
 from agent.system import clock
-from agent.system.logs import Trouble, redact
+from agent.system.logs import Trouble, excerpt
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -32,6 +31,8 @@ POLICY_VIOLATION = 1008
 CLOCK_RETRY_S = 5.0
 CERT_NOT_YET_VALID = 9
 """X509_V_ERR_CERT_NOT_YET_VALID of OpenSSL."""
+TAKES_NOTHING = "the server takes nothing from the connection"
+LONGEST_ERROR = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class SocketLimits:
     close_s: float = 2.0
     max_bytes: int = 1024 * 1024
     max_waiting: int = 16
-    """Messages read ahead of the protocol; with `max_bytes` the most memory a server can take."""
+    """Messages read ahead of the protocol; with `max_bytes` the most memory a server can take, but for what is unsent."""
 
 
 class RefusedError(Exception):
@@ -61,6 +62,14 @@ class RefusedError(Exception):
 
 class UnavailableError(Exception):
     """The server cannot be reached, or has trouble of its own. Retried with back-off."""
+
+
+class SilentError(UnavailableError):
+    """The connection was open, but nobody was there: since `heard_at` (loop time). From then on it counts as lost."""
+
+    def __init__(self, words: str, heard_at: float) -> None:
+        super().__init__(words)
+        self.heard_at = heard_at
 
 
 class Link(ABC):
@@ -97,6 +106,8 @@ class Link(ABC):
         self._backoff = Backoff(spread_s)
         self._hurry = asyncio.Event()
         self._trouble = Trouble(log)
+        self._lived_s: float | None = None
+        """How long the last connection was good; None: it did not come about."""
         self._flaps = False
         """The last connection did not last."""
         self._steady: asyncio.TimerHandle | None = None
@@ -145,16 +156,10 @@ class Link(ABC):
         while True:
             self._set_state("connecting")
             refused = clock_fault = False
-            connected_at: float | None = None
-            loop = asyncio.get_running_loop()
             try:
                 address = await self.address()
                 async with self._connect(address) as socket:
-                    connected_at = loop.time()
-                    _give_up_unanswered(socket, self.limits)
-                    if not self.greets:
-                        self.established()
-                    await self.session(socket)
+                    await self._serve(socket)
                 error = _closing_words(socket)
                 refused = socket.close_code == POLICY_VIOLATION
             except RefusedError as fault:
@@ -173,9 +178,9 @@ class Link(ABC):
             self.clock_fault = clock_fault
             if self._steady is not None:
                 self._steady.cancel()
-            lived_s = 0.0 if connected_at is None else loop.time() - connected_at
-            stable = self._backoff.lived(lived_s)
-            if connected_at is not None:
+            lived_s, self._lived_s = self._lived_s, None
+            stable = self._backoff.lived(lived_s or 0.0)
+            if lived_s is not None:
                 self._flaps = not stable
             if stable:
                 renewed = False
@@ -187,6 +192,24 @@ class Link(ABC):
                     continue
             renewed = False
             await self._wait(error, refused=refused)
+
+    async def _serve(self, socket: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
+        connected_at, ended_at = loop.time(), None
+        try:
+            give_up_unanswered(socket, self.limits.ping_s + self.limits.pong_s)
+            if not self.greets:
+                self.established()
+            await self.session(socket)
+        except SilentError as fault:
+            ended_at = fault.heard_at
+            raise
+        except ConnectionClosed:
+            if takes_nothing(socket):
+                raise UnavailableError(TAKES_NOTHING) from None
+            raise
+        finally:
+            self._lived_s = (loop.time() if ended_at is None else ended_at) - connected_at
 
     def established(self) -> None:
         """The server is there and takes us. After a connection that did not last the log waits whether this one does."""
@@ -223,9 +246,9 @@ class Link(ABC):
         """Ends a wait between two attempts, for instance because the clock was set."""
         self._hurry.set()
 
-    def _connect(self, address: Address) -> connect:
+    def _connect(self, address: Address) -> Connect:
         secure = address.url.startswith("wss:")
-        return _Connect(
+        return Connect(
             address.url,
             additional_headers=dict(address.headers),
             compression=None,
@@ -238,6 +261,7 @@ class Link(ABC):
             ssl=self._tls if secure else None,
             proxy=None,
             logger=_silent_log if self.secret_frames else None,
+            create_connection=Connection,
         )
 
     async def _renew(self, error: str) -> tuple[bool, str]:
@@ -257,7 +281,7 @@ class Link(ABC):
         self.attempts += 1
         if self.tls_fault:
             error = f"{self.tls_fault}; {error}"
-        self.last_error = redact(error)
+        self.last_error = excerpt(error, LONGEST_ERROR)
         self._set_state("refused" if refused else "waiting")
         self._trouble.is_("refused" if refused else "not connected", error, link=self.name)
         self._hurry.clear()
@@ -283,21 +307,6 @@ class Link(ABC):
         """Tells the listeners."""
         for listener in self._listeners:
             listener()
-
-
-class _Connect(connect):
-    """Follows no redirect: the credentials in the address are for this server alone."""
-
-    def process_redirect(self, exc: Exception) -> Exception:
-        return exc
-
-
-def _give_up_unanswered(socket: ClientConnection, limits: SocketLimits) -> None:
-    """Lets the kernel end a connection whose other end takes nothing any more: a ping waits behind what is not sent yet."""
-    connection = socket.transport.get_extra_info("socket")
-    unanswered_ms = int((limits.ping_s + limits.pong_s) * 1000)
-    if connection is not None and connection.family in (AF_INET, AF_INET6):
-        connection.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, unanswered_ms)
 
 
 def _words(error: BaseException) -> str:

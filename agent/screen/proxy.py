@@ -271,7 +271,9 @@ class Screen:
             for task in (running, watching):
                 task.cancel()
             await asyncio.wait({running, watching})
+            self._on_screen = None
             self.stage.down(self._now())
+            self.refresh()
         if running.cancelled():
             self._set_down(watching.result())
         else:

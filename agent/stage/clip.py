@@ -9,16 +9,18 @@ from agent.stage.playlist import Item, Playlist
 from agent.stage.playlist_program import PlaylistProgram
 from agent.stage.program import Picture
 
+LONGEST_WAIT_S = 600.0
+"""For which a still picture that would stand longer holds up a clip that is to come after it."""
 Outcome = Literal["", "played", "failed", "stopped"]
-"""Of a clip: not over yet; shown to its end; could not be shown; cleared by its owner."""
+"""Of a clip: not over yet; shown to its end; could not be shown; cleared by its owner, or given up because it stood still."""
 
 
 class ClipProgram(PlaylistProgram):
     """Has something to show until its only item is over or could not be shown.
 
-    `after_item`: it lets what is on beneath it come to its end first (see `Stage`). `on_started` is called when its first frame
-    is on the screen for the first time, `on_over` with the outcome when it is over, once each. Both are called from inside the
-    stage: they may take note, no more.
+    `after_item`: it lets what is on beneath it come to its end first, a still picture no later than `waits_until` (see `Stage`).
+    `on_started` is called when its first frame is on the screen for the first time, `on_over` with the outcome when it is over,
+    once each. Both are called from inside the stage: they may take note, no more.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class ClipProgram(PlaylistProgram):
     ) -> None:
         super().__init__(name, priority, tokens, on_failed=lambda _item: self._end("failed"))
         self.after_item = after_item
+        self.waits_until = now + LONGEST_WAIT_S
         self.title = item.title
         self.begun = False
         """Its first frame has been on the screen."""
@@ -47,6 +50,10 @@ class ClipProgram(PlaylistProgram):
     def over(self) -> bool:
         """Nothing will come any more."""
         return self.sequencer is None or self.sequencer.finished
+
+    def wait(self, now: float) -> None:
+        """What is beneath it could not be seen until now: the longest wait begins."""
+        self.waits_until = now + LONGEST_WAIT_S
 
     def clear(self) -> None:
         """See `PlaylistProgram`."""
@@ -70,6 +77,13 @@ class ClipProgram(PlaylistProgram):
         super().ended(token, now)
         self._look()
 
+    def deadline(self, now: float) -> float | None:
+        """See `Program`."""
+        due = super().deadline(now)
+        if self.over or self.begun or not self.after_item or now >= self.waits_until:
+            return due
+        return self.waits_until if due is None else min(due, self.waits_until)
+
     def tick(self, now: float) -> None:
         """See `Program`."""
         super().tick(now)
@@ -77,7 +91,7 @@ class ClipProgram(PlaylistProgram):
 
     def _look(self) -> None:
         if self.sequencer is not None and self.sequencer.finished:
-            self._say("played")
+            self._say("stopped" if self.sequencer.stuck else "played")
 
     def _end(self, outcome: Outcome) -> None:
         super().clear()

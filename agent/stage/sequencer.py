@@ -17,6 +17,10 @@ RETRY_S = 30.0
 """After every item of a list has failed."""
 REPORTS_S = 1.5
 """A film that runs says within this time where it is."""
+STANDS_STILL_S = 60.0
+"""A film that should run and is at the same place for this long never comes to its end."""
+_LATE_S = 5.0
+"""Whoever looks later than this has missed what was said in between."""
 _SOON_S = 1e-6
 """Less than this is no time: a deadline that was computed and the sum of the times passed differ by rounding."""
 
@@ -37,7 +41,8 @@ class _Showing:
 class Sequencer:
     """Plays one playlist.
 
-    `tokens` gives every shot its number; `on_failed` is told once of each item that cannot be shown.
+    `tokens` gives every shot its number; `on_failed` is told once of each item that cannot be shown. A film that stands still
+    although it should run is left as at its end, and tried again at its next turn: the fault may be the box's.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class Sequencer:
         self.paused = paused
         self.finished = False
         """The last pass is over and the last frame stands."""
+        self.stuck = False
+        """A film stood still and was given up."""
         self._tokens = tokens
         self._on_failed = on_failed
         self._failed: set[MediaId] = set()
@@ -61,6 +68,8 @@ class Sequencer:
         self._turn = 0
         self._visible = False
         self._running_since: float | None = None
+        self._moved_at = 0.0
+        """When the film was the last time at another place."""
         self._current: _Showing | None = None
         self._planned: _Showing | None = None
         self._planned_after = 0
@@ -166,6 +175,8 @@ class Sequencer:
     def progress(self, token: int, position_s: float, now: float) -> None:
         """Where a video is."""
         if self._current is not None and token == self._current.token and self._current.item.kind == "video":
+            if position_s != self._current.position_s:
+                self._moved_at = now
             self._current.position_s = position_s
             if self._running_since is not None:
                 self._running_since = now
@@ -187,8 +198,10 @@ class Sequencer:
         """When `tick` must be called; None: nothing happens by itself."""
         if self._current is None:
             return self._retry_at
-        if self._running_since is None or self.finished or self._current.item.kind != "image":
+        if self._running_since is None or self.finished:
             return None
+        if self._current.item.kind == "video":
+            return self._moved_at + STANDS_STILL_S
         left_s = self._left_s(now)
         closes_s = left_s - self._current.item.fade_out_s
         return now + (closes_s if closes_s > _SOON_S and self._closes() else left_s)
@@ -201,6 +214,9 @@ class Sequencer:
                 self._failed.clear()
                 self._begin(now)
                 self._plan()
+            return
+        if self._current.item.kind == "video" and self._running_since is not None and not self.finished:
+            self._watch(now)
             return
         while (
             self._current.item.kind == "image"
@@ -307,7 +323,16 @@ class Sequencer:
 
     def _resume(self, now: float) -> None:
         if self._visible and not self.paused:
-            self._running_since = now
+            self._running_since = self._moved_at = now
+
+    def _watch(self, now: float) -> None:
+        """Goes on from a film that stands still, as at its end."""
+        still_s = now - self._moved_at - STANDS_STILL_S
+        if still_s > _LATE_S:
+            self._moved_at = now
+        elif still_s > -_SOON_S:
+            self.stuck = True
+            self._advance(now)
 
     def _settle(self, now: float) -> None:
         """Books the time the item has run since `running_since`; a film that reports nothing any more may stand still."""

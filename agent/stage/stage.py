@@ -29,7 +29,8 @@ class StageStatus:
 class Stage:
     """Programs by priority; the highest that has something to show has the screen; on a tie the one whose name comes first in
     `order`, then the one put first. A clip that is to come after an item lets what is on beneath it come to its end: it has the
-    screen when that would go on to another shot, has ended, or has nothing to show.
+    screen when that would go on to another shot, has ended, is paused (it stays so, and stands there again afterwards), or has
+    nothing to show; and when what is on is a still picture that stands longer than the clip waits.
 
     All times are monotonic seconds. Nothing here has an effect by itself: whoever drives the screen asks for the `scene` after
     each event, and calls `tick` at the `deadline`.
@@ -81,6 +82,9 @@ class Stage:
     def up(self, now: float) -> None:
         """The screen presents pictures."""
         self._visible = True
+        for program in self._programs:
+            if isinstance(program, ClipProgram):
+                program.wait(now)
         if self._active is not None:
             self._active.shown(now)
 
@@ -130,6 +134,7 @@ class Stage:
             ticker = replace(ticker, canvas=picture.canvas)
         return Scene(
             shot=picture.shot,
+            program="" if self._active is None else self._active.name,
             upcoming=following or picture.upcoming,
             paused=picture.paused,
             closing=picture.closing,
@@ -187,9 +192,14 @@ class Stage:
             if isinstance(program, ClipProgram) and program.after_item and program not in self._begun:
                 first = first or (program, picture)
                 continue
-            under_way = picture.shot is not None and not picture.over and self._begun.get(program) == _item(picture)
-            return (program, picture) if first is None or under_way else first
+            return (program, picture) if first is None or self._lets_end(first[0], program, picture, now) else first
         return first or (None, None)
+
+    def _lets_end(self, clip: ClipProgram, program: Program, picture: Picture, now: float) -> bool:
+        """Whether a clip that comes after an item still waits for what `program` shows."""
+        if picture.shot is None or picture.over or picture.paused or self._begun.get(program) != _item(picture):
+            return False
+        return picture.shot.kind == "video" or now < clip.waits_until
 
     def _clip_in_line(self, now: float) -> Shot | None:
         """What follows the present shot by itself: the first clip that waits for its end."""

@@ -14,12 +14,21 @@ _COLOURS = {logging.CRITICAL: "1;31", logging.ERROR: "31", logging.WARNING: "33"
 _HIDDEN = "[hidden]"
 _SECRETS_KEPT = 256
 _LONGEST_LINE = 4_000
+_LONGEST_EVENT = 32_000
+"""Characters of a text of several lines."""
+_LONGEST_SECRET = 1_024
+"""Characters of one that is found without having been named."""
+_LONGEST_HIDDEN = 16_384
+"""Characters of one that was named to `hide` and is sure to be found at the end of what is looked at."""
+# Text from outside meets them: a run of characters may match in one way only, or time grows with the square of its length.
 _PATTERNS = (
-    re.compile(r"""(?i)((?:token|key|access|refresh|password|signature|secret|sessionid)=)[^&\s"'<>]+"""),
-    re.compile(r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?\s*[:=]?\s+"?(?:(?:basic|bearer|token) )?)[\w.~+/=-]{16,}"""),
-    re.compile(r"""(?i)(\bauthorization["']?\s*:\s*["']?(?:(?:basic|bearer|token)\s+)?)[^\s"',}]+"""),
-    re.compile(r"""(?i)(["'](?:token|access|refresh|password|secret|authorization|cookie)["']\s*:\s*["'])[^"']+"""),
-    re.compile(r"""(://[^/\s:@"']*:)[^/\s@"']+(?=@)"""),
+    re.compile(r"""(?i)((?:token|key|access|refresh|password|signature|secret|sessionid)=)[^&\s"'<>]++"""),
+    re.compile(
+        r"""(?i)("?\b(?:authorization|bearer|token|cookie)"?(?:\s*+[:=])?\s++"?(?:(?:basic|bearer|token) )?)[\w.~+/=-]{16,}+"""
+    ),
+    re.compile(r"""(?i)(\bauthorization["']?\s*+:\s*+["']?(?:(?:basic|bearer|token)\s++)?)[^\s"',}]++"""),
+    re.compile(r"""(?i)(["'](?:token|access|refresh|password|secret|authorization|cookie)["']\s*+:\s*+["'])[^"']++"""),
+    re.compile(r"""(://[^/\s:@"']*+:)[^/\s@"']++(?=@)"""),
 )
 
 _secrets: OrderedDict[str, None] = OrderedDict()
@@ -52,6 +61,24 @@ def redact(text: str) -> str:
     return text
 
 
+def excerpt(text: str, longest: int) -> str:
+    """The beginning of `text` without secrets, at most `longest` characters; a note at its end says if that is not all.
+
+    For text from outside: what cannot be shown is not looked at, however much it is, and no part of a secret is left at the cut.
+    """
+    known = min(max(map(len, {*_secrets, *_pinned}), default=0), _LONGEST_HIDDEN)
+    margin = max(known, _LONGEST_SECRET)
+    shown = redact(text[: longest + margin])
+    if len(text) > longest + margin:
+        doubtful = shown[-margin:]
+        place = doubtful.rfind(_HIDDEN)
+        shown = shown[:-margin] + (doubtful[: place + len(_HIDDEN)] if place >= 0 else "")
+    elif len(shown) <= longest:
+        return shown
+    end = f"... [{len(text)} characters]"
+    return shown[: longest - len(end)] + end
+
+
 class Formatter(logging.Formatter):
     """One event a line; each line of a traceback carries the priority, too. A line that is too long is cut."""
 
@@ -63,10 +90,9 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as the journal or the terminal should show it."""
         room = record.name.removeprefix("agent.")
-        text = record.getMessage()
+        text = _event(f"{room}: {record.getMessage()}")
         if record.exc_info:
-            text += "\n" + self.formatException(record.exc_info)
-        text = "\n".join(_clipped(line) for line in redact(f"{room}: {text}").splitlines())
+            text += "\n" + _event(self.formatException(record.exc_info))
         if self._journald:
             prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
             return "\n".join(prefix + line for line in text.splitlines())
@@ -74,6 +100,12 @@ class Formatter(logging.Formatter):
         if self._colour:
             return f"\x1b[{_COLOURS.get(record.levelno, '0')}m{text}\x1b[0m"
         return text
+
+
+def _event(text: str) -> str:
+    """`text` without secrets, its lines no longer than they may be."""
+    shown = excerpt(text, _LONGEST_EVENT if "\n" in text else _LONGEST_LINE)
+    return "\n".join(_clipped(line) for line in shown.splitlines())
 
 
 def _clipped(line: str) -> str:
@@ -106,7 +138,7 @@ class Trouble:
 
     def is_(self, what: str, error: object, **details: object) -> None:
         """It is wrong now: `what` in words, then the error and details as key=value."""
-        said = f"{what} {redact(str(error))}"
+        said = f"{what} {excerpt(str(error), _LONGEST_LINE)}"
         level = logging.DEBUG if said == self._present else logging.WARNING
         self._present = said
         values = "".join(f" {key}={value}" for key, value in details.items())

@@ -115,7 +115,7 @@ async def silence(wall: Wall, silence_s: float) -> None:
     figure(f"connected again after {took_s:.2f} s of silence")
     assert took_s > silence_s - 0.1
     assert [number for _, number in numbers(samples)] == [4]
-    assert "nothing came for" in wall.agent.log
+    assert "no image came for" in wall.agent.log
     await wall.put(encoded(5))
     await wall.shows_number(5)
 

@@ -24,7 +24,7 @@ from websockets.http11 import Request, Response
 
 from agent.links import backoff, link as link_module
 from agent.links.backoff import Backoff
-from agent.links.link import Address, Link, RefusedError, SocketLimits, UnavailableError
+from agent.links.link import Address, Link, RefusedError, SilentError, SocketLimits, UnavailableError
 from agent.system import clock, logs
 
 DEADLINE_S = 15.0
@@ -238,6 +238,54 @@ async def test_since_is_the_last_change_of_state(far: Far, start: Start) -> None
     await far.close()
     await near.until(lambda: near.state != "connected")
     assert near.since > connected
+
+
+class Doubtful(Near):
+    """Finds that nobody is there, since the beginning, after a connection that would count as a stable one."""
+
+    async def session(self, socket: ClientConnection) -> None:
+        """Waits in vain."""
+        begun = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.1)
+        raise SilentError("nobody there", begun)
+
+
+async def test_silence_is_no_stable_connection(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it lasted, the next attempts come later and later, as after a connection that broke off."""
+    monkeypatch.setattr(backoff, "STABLE_S", 0.05)
+    near = Doubtful(far)
+    task = asyncio.create_task(near.run(), name="link")
+    await near.until(lambda: len(near.asked) >= 4)
+    assert near.asked[:4] == [FIRST, (0, 1.0), (0, 2.0), (0, 4.0)]
+    assert near.last_error == "nobody there"
+    task.cancel()
+    await asyncio.wait({task})
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_server_that_pings_and_never_reads(tmp_path: Path, far: Far, start: Start, *, secure: bool) -> None:
+    """The answers to its pings do not pile up without limit: the connection is given up, and that is said."""
+    to, ours = far, None
+    if secure:
+        theirs, ours = certificate(tmp_path, datetime.now(UTC) - timedelta(days=1))
+        to = Far()
+        await to.open(theirs)
+    pings = (b"\x89\x7d" + bytes(125)) * 1_000
+
+    async def flood(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        for _ in range(1_000):
+            connection.transport.write(pings)
+            await connection.drain()
+            if connection.transport.is_closing():
+                break
+
+    to.behave = flood
+    near = start(to, tls=ours)
+    await near.until(lambda: near.attempts >= 1)
+    assert near.last_error == "the server takes nothing from the connection"
+    if secure:
+        await to.close()
 
 
 # Refused

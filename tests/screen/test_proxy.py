@@ -20,6 +20,7 @@ from agent.screen.messages import Ticker
 from agent.screen.proxy import Screen, ScreenTimers, UnplayableFileError
 from agent.stage import sequencer
 from agent.stage.clip import ClipProgram
+from agent.stage.feed import FeedImage, FeedProgram
 from agent.stage.playlist import Item, Playlist
 from agent.stage.playlist_program import PlaylistProgram
 from agent.stage.sequencer import REPORTS_S
@@ -491,6 +492,23 @@ async def test_a_file_that_kills_the_player_when_tried(room: Open) -> None:
         await opened.screen.probe(Path("/media/kill.mp4"))
     assert opened.failed == []
     assert opened.screen.restarts == 2
+
+
+async def test_a_feed_does_not_wait_for_a_player_that_died(room: Open) -> None:
+    """An image that was on its way counts as shown at once, however long there is no player."""
+    opened = room(timers=replace(QUICK, restart_s=600.0, restart_longest_s=600.0))
+    started: list[int] = []
+    stage = opened.screen.stage
+    feed = FeedProgram("feed", 20, stage.tokens, on_started=lambda number, _: started.append(number), on_failed=started.append)
+    stage.put(feed, opened.now)
+    opened.play("a.png")
+    await opened.shows("a.png")
+    feed.show(FeedImage(1, "/run/mute.webp", "feed"), opened.now)
+    opened.screen.refresh()
+    await opened.until(lambda: "feed" in opened.titles())
+    os.kill(opened.pid(), signal.SIGKILL)
+    await opened.until(lambda: started == [1])
+    assert not opened.screen.showing
 
 
 async def test_it_ends_with_its_player(room: Open) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from agent.stage.clip import ClipProgram
+from agent.stage.sequencer import STANDS_STILL_S
 from tests.stage.cinema import image, video
 
 
@@ -97,3 +98,57 @@ def test_how_a_clip_can_end_otherwise() -> None:
         clip.clear()
         assert said == [outcome]
         assert clip.over
+
+
+def test_a_film_that_stands_still_is_given_up() -> None:
+    """Whether it says how long it is or not: without being elsewhere for a minute it is over."""
+    for duration_s in (0.04, None):
+        said: list[str] = []
+        clip = ClipProgram("clip", 50, itertools.count(1), video("v"), 0, on_over=said.append)
+        clip.shown(0)
+        assert clip.deadline(0) is None
+        clip.started(1, 5, duration_s)
+        for now in range(6, 65):
+            clip.progress(1, 0.0, now)
+            clip.tick(now)
+        assert (said, clip.deadline(64)) == ([], 5 + STANDS_STILL_S)
+        clip.tick(5 + STANDS_STILL_S)
+        assert said == ["stopped"]
+        assert clip.over
+        assert clip.picture(100) is None
+
+
+def test_a_film_that_runs_is_not_given_up() -> None:
+    """However long it is, and whatever it says of its length; nor one that is hidden, paused or has not begun."""
+    clip = ClipProgram("clip", 50, itertools.count(1), video("v"), 0)
+    clip.shown(0)
+    clip.tick(1000)
+    clip.started(1, 1000, 1.0)
+    for now in range(1000, 9000, 50):
+        clip.progress(1, now - 999.0, now)
+        clip.tick(now)
+    clip.hidden(9000)
+    assert clip.deadline(9000) is None
+    clip.tick(20000)
+    clip.shown(20000)
+    clip.started(1, 20001)
+    clip.tick(20050)
+    assert clip.sequencer is not None
+    clip.sequencer.pause(20055)
+    assert clip.deadline(20055) is None
+    clip.tick(30000)
+    clip.sequencer.play(30000)
+    clip.tick(30059)
+    assert not clip.over
+    clip.tick(30060)
+    assert clip.outcome == "stopped"
+
+
+def test_who_looks_late_gives_nothing_up() -> None:
+    """What the film said in between may not have been heard yet."""
+    clip = ClipProgram("clip", 50, itertools.count(1), video("v"), 0)
+    clip.shown(0)
+    clip.started(1, 0)
+    clip.tick(500)
+    assert not clip.over
+    assert clip.deadline(500) == 500 + STANDS_STILL_S

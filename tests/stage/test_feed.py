@@ -251,10 +251,12 @@ def test_a_feed_is_dimmed_by_itself(device: float, feed: float, both: float) -> 
     scene = house.stage.scene(house.now)
     assert scene.dim_percent == max(device, 0)
     assert not scene.mark
+    assert scene.program == ""
     house.show(1)
     token = house.tokens[-1]
     scene = house.stage.scene(house.now)
     assert scene.dim_percent == pytest.approx(both)
     assert scene.mark
+    assert scene.program == house.feed.name
     assert scene.shot is not None
     assert scene.shot.token == token

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from agent.stage.playlist import Item, Playlist
-from agent.stage.sequencer import REPORTS_S, RETRY_S, Sequencer
+from agent.stage.sequencer import REPORTS_S, RETRY_S, STANDS_STILL_S, Sequencer
 from tests.stage.cinema import MOST_TICKS, Showing, image, playlist, video
 
 A, B, C, D = image("a"), image("b"), image("c"), image("d")
@@ -454,6 +454,23 @@ def test_an_undecodable_follower_is_replaced_before_its_turn() -> None:
     assert show.left_s == 10
     assert show.picture.upcoming.title == "c"
     assert show.reported == ["b"]
+
+
+def test_a_film_that_stands_still_does_not_hold_up_the_list() -> None:
+    """The list goes on after a minute; the film is no broken one and comes again at its next turn."""
+    sequencer = Sequencer(playlist(video("v"), image("a", 5)), itertools.count(1))
+    reported: list[str] = []
+    sequencer.shown(0)
+    sequencer.started(1, 0)
+    sequencer.progress(1, 2.0, 2)
+    for now in range(3, 60):
+        sequencer.progress(1, 2.0, now)
+    assert sequencer.deadline(60) == 2 + STANDS_STILL_S
+    sequencer.tick(2 + STANDS_STILL_S)
+    assert sequencer.status(62).title == "a"
+    assert sequencer._planned is not None
+    assert sequencer._planned.item.title == "v"
+    assert not reported
 
 
 def test_a_reload_tries_again() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from agent.screen.messages import StripLine, Ticker
-from agent.stage.clip import ClipProgram
+from agent.stage.clip import LONGEST_WAIT_S, ClipProgram
 from agent.stage.feed import FeedImage, FeedProgram
 from agent.stage.playlist import Playlist
 from agent.stage.playlist_program import PlaylistProgram
@@ -355,21 +355,95 @@ def test_a_clip_after_an_item_that_breaks_or_is_skipped() -> None:
     assert house.seen == ["a", "clip", "b", "second", "c"]
 
 
-def test_a_paused_item_is_not_over() -> None:
-    """The clip waits until the list goes on and its item has come to its end."""
+def test_a_clip_over_a_paused_list() -> None:
+    """It need not wait for what does not end; afterwards the list stands paused at its place, and goes on from there."""
+    house = House(clip=2.0, v=20.0)
+    for first, place_s, left_s in ((image("a"), 0.0, 7), (video("v"), 3.0, 17)):
+        program = house.put(first.title, 10, playlist(first, image("b")))
+        house.run(3)
+        assert program.sequencer is not None
+        program.sequencer.pause(house.now)
+        clip = house.clip(after_item=True)
+        assert house.title == "clip"
+        assert not house.picture.paused
+        house.run(60)
+        assert (house.title, clip.outcome, house.picture.paused) == (first.title, "played", True)
+        assert house.picture.shot is not None
+        assert house.picture.shot.start_s == place_s
+        program.sequencer.play(house.now)
+        house.run(left_s - 0.1)
+        assert house.title == first.title
+        house.run(0.2)
+        assert house.title == "b"
+        house.stage.remove(program, house.now)
+
+
+def test_a_clip_that_waits_when_the_list_is_paused() -> None:
+    """It comes at once."""
     house = House(clip=2.0)
     program = house.put("list", 10, LIST)
+    house.clip(after_item=True)
     house.run(3)
     assert program.sequencer is not None
     program.sequencer.pause(house.now)
+    assert house.title == "clip"
+    house.run(30)
+    assert (house.seen, house.picture.paused) == (["a", "clip", "a"], True)
+
+
+def test_a_clip_does_not_wait_for_ever_for_a_still_picture() -> None:
+    """After ten minutes it comes all the same, the next one in line after it; the picture has the rest of its time afterwards."""
+    house = House(one=3.0, two=4.0)
+    house.put("list", 10, playlist(image("a", 86400.0), image("b")))
+    house.run(5)
+    house.clip("one", after_item=True)
+    house.clip("two", after_item=True)
+    house.run(LONGEST_WAIT_S - 0.1)
+    assert house.seen == ["a"]
+    house.run(86400)
+    assert house.seen[:5] == ["a", "one", "two", "a", "b"]
+    assert house.at[:5] == [0, 605, 608, 612, 86407]
+
+
+def test_a_clip_does_not_wait_for_ever_for_a_feed() -> None:
+    """One that pushes nothing any more."""
+    house = House(clip=2.0)
+    feed = FeedProgram("feed", 20, house.stage.tokens, on_started=lambda *_: None, on_failed=lambda *_: None)
+    house.stage.put(feed, house.now)
+    feed.show(FeedImage(1, "/1", "1"), house.now)
+    house.look()
     house.clip(after_item=True)
-    house.run(60)
-    assert house.seen == ["a"]
-    program.sequencer.play(house.now)
-    house.run(6.9)
-    assert house.seen == ["a"]
+    house.run(LONGEST_WAIT_S - 0.1)
+    assert house.seen == ["1"]
+    house.run(10)
+    assert house.seen == ["1", "clip", "1"]
+
+
+def test_a_clip_waits_for_a_long_film() -> None:
+    """A film that runs comes to its end by itself."""
+    house = House(v=7200.0, clip=2.0)
+    house.put("list", 10, playlist(video("v"), image("b")))
+    house.clip(after_item=True)
+    house.run(7199)
+    assert house.seen == ["v"]
+    house.run(5)
+    assert house.seen == ["v", "clip", "b"]
+
+
+def test_a_screen_that_was_down_does_not_shorten_an_item() -> None:
+    """The longest wait begins when there is something to be seen."""
+    house = House(clip=2.0)
+    house.put("list", 10, playlist(image("a", 1000.0), image("b")))
+    house.clip(after_item=True)
+    house.run(100)
+    house.stage.down(house.now)
+    house.now += 5000
+    house.lose()
+    house.stage.up(house.now)
+    house.run(LONGEST_WAIT_S - 0.1)
+    assert house.title == "a"
     house.run(0.2)
-    assert house.seen == ["a", "clip"]
+    assert house.title == "clip"
 
 
 def test_clips_in_line() -> None:

@@ -7,13 +7,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.system import logs
-from agent.system.logs import Formatter, Trouble, hide, redact
+from agent.system.logs import Formatter, Trouble, excerpt, hide, redact
 
 ROOT = Path(__file__).parents[2]
 
@@ -235,3 +236,81 @@ def test_a_long_line_is_cut() -> None:
     assert "xxx[hid" in line or "characters]" in line
     assert SECRET[:8] not in line
     assert record(logging.WARNING, "short") == "<4>links.link: short"
+
+
+MEGABYTE = 1_000_000
+HOSTILE = (
+    ("token", " "),
+    ("token", "\t\n"),
+    ("token=", " "),
+    ("token ", "aaaaaaaaaaaaaaa "),
+    ("", "token "),
+    ("", "token"),
+    ("", "bearer: "),
+    ("authorization", " "),
+    ("authorization:", " "),
+    ("authorization: basic", " "),
+    ("", "authorization:"),
+    ("", "authorization "),
+    ('"token"', " "),
+    ('"token":', " "),
+    ("", '"token" : '),
+    ("://", "a"),
+    ("://a:", "b"),
+    ("://", ":"),
+    ("", "://"),
+    ("", "://a:b"),
+    ("", "key="),
+    ("", '"'),
+    ("", "="),
+    ("", "\u2003"),
+)
+
+
+@pytest.mark.parametrize(("head", "rest"), HOSTILE)
+def test_time_grows_with_the_length_alone(head: str, rest: str) -> None:
+    """A megabyte of whatever a server sends does not hold up the agent: what is quadratic takes hours for this."""
+    text = head + rest * (MEGABYTE // len(rest))
+    begun = time.perf_counter()
+    redact(text)
+    assert time.perf_counter() - begun < 10
+
+
+def test_what_is_not_shown_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of the log costs no more for a text without end."""
+    looked_at: list[int] = []
+
+    def noted(text: str) -> str:
+        looked_at.append(len(text))
+        return redact(text)
+
+    monkeypatch.setattr(logs, "redact", noted)
+    for text in ("x" * MEGABYTE, "x\n" * MEGABYTE):
+        assert len(record(logging.WARNING, "%s", text)) < 100_000
+    assert "ValueError" in record(logging.ERROR, "broke off", error=ValueError("x" * MEGABYTE))
+    Trouble(logging.getLogger("agent.test")).is_("not connected", "x" * MEGABYTE)
+    assert max(looked_at) < 50_000
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_no_half_of_a_secret_is_left_at_a_cut(*, known: bool) -> None:
+    """Wherever it is cut, with much or little before it that is hidden as well."""
+    secret = "hush" * 20
+    if known:
+        hide(secret)
+    said = f"no {secret}" if known else f"wss://user:{secret}@host"
+    for before in range(0, 4_000, 7):
+        for filler in ("x" * before, f"key={'x' * before} "):
+            text = filler + said + "y" * 5_000
+            assert "hush" not in excerpt(text, 100)
+            assert len(excerpt(text, 100)) <= 100
+
+
+def test_an_excerpt_says_what_it_leaves_out() -> None:
+    """A short text is whole, a long one ends with its length."""
+    assert excerpt("short", 100) == "short"
+    assert excerpt("x" * 100, 100) == "x" * 100
+    assert excerpt("x" * 101, 100) == "x" * 80 + "... [101 characters]"
+    assert excerpt("x" * MEGABYTE, 100) == "x" * 76 + "... [1000000 characters]"
+    assert excerpt("key=" + "x" * 200, 100) == "key=[hidden]"
+    assert excerpt("key=" + "x" * MEGABYTE, 100) == "key=[hidden]... [1000004 characters]"

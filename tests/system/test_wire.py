@@ -49,6 +49,7 @@ MESSAGES = [
     screen.Scene(),
     screen.Scene(
         shot=SHOT,
+        program="feed",
         upcoming=screen.Shot(8, "/b", "image"),
         paused=True,
         closing=True,

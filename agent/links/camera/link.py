@@ -29,7 +29,7 @@ from agent.links.camera.rest import CameraRest
 from agent.links.camera.vitals import VitalsReader
 from agent.links.camera.watches import Camera, Watches
 from agent.links.link import POLICY_VIOLATION, Address, Link, RefusedError, UnavailableError
-from agent.system.logs import Trouble, redact
+from agent.system.logs import Trouble, excerpt
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FAULTS_KEPT = 1_000
+LONGEST_REMARK = 500
 """So many different faults of the server's are said as warnings."""
 
 
@@ -315,7 +316,7 @@ class CameraLink(Link):
 
     def _named_once(self, what: str, words: str) -> None:
         """A line in the log: a warning the first time."""
-        text = redact(" ".join(words.split()))
+        text = excerpt(" ".join(words.split()), LONGEST_REMARK)
         known = text in self._faults
         log.log(logging.DEBUG if known else logging.WARNING, "%s link=%s fault=%s", what, self.name, text)
         if len(self._faults) < FAULTS_KEPT:

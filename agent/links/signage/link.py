@@ -33,13 +33,15 @@ from agent.links.signage.uploads import upload_forever
 from agent.screen.proxy import Screen
 from agent.stage.playlist import Item
 from agent.stage.playlist_program import PlaylistProgram
-from agent.system.logs import Trouble, redact
+from agent.system.logs import Trouble, excerpt
 from agent.system.state import StateError
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
 
 log = logging.getLogger(__name__)
+
+LONGEST_REMARK = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ class SignageLink(Link):
                 log.debug("command link=%s action=%s", self.name, action.action)
                 self._commands.act(action)
         except UnknownMessageError as error:
-            self._commands.find(f"message ignored link={self.name} fault={redact(str(error))}")
+            self._commands.find(f"message ignored link={self.name} fault={excerpt(str(error), LONGEST_REMARK)}")
         except Exception:
             log.exception("command failed link=%s", self.name)
 

@@ -18,7 +18,8 @@ def next_url(url: str) -> str:
 def device_key(url: str) -> str:
     """The same for every address of the same device."""
     parts = urlsplit(url)
-    return f"{_is_secure(url)} {parts.hostname} {parts.port} {_device_path(url)}"
+    port = parts.port or (443 if _is_secure(url) else 80)
+    return f"{_is_secure(url)} {parts.hostname} {port} {_device_path(url)}"
 
 
 def host(url: str) -> str:

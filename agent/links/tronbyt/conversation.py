@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
 
-from agent.links.link import UnavailableError
+from agent.links.link import TAKES_NOTHING, SilentError, UnavailableError
 from agent.links.tronbyt.liveness import Silence
 from agent.links.tronbyt.messages import Displaying, Hello, Queued
 from agent.links.tronbyt.pacing import Ack
@@ -30,7 +30,7 @@ class Conversation:
     """
 
     def __init__(self, name: str, socket: ClientConnection, first_number: int, *, send_s: float, silence_s: float) -> None:
-        self.gone = ""
+        self.gone: UnavailableError | None = None
         """Why we have ended the connection."""
         self._name = name
         self._socket = socket
@@ -38,6 +38,7 @@ class Conversation:
         self._send_s = send_s
         self._silence_s = silence_s
         self._silence = Silence(silence_s)
+        self._heard_at = self._now()
         self._silence_timer: asyncio.TimerHandle | None = None
         self._unsent: deque[Queued | Displaying] = deque()
         self._unsent_event = asyncio.Event()
@@ -45,6 +46,8 @@ class Conversation:
     async def greet(self, hello: Hello) -> None:
         """Says who we are, before anything else. Raises ConnectionClosed."""
         await self._send(hello.text())
+        self._silence.connected(self._now())
+        self._arm()
 
     async def send_forever(self) -> None:
         """Says what is acknowledged until the connection ends; what there is to be said about that, the reader says."""
@@ -65,14 +68,15 @@ class Conversation:
         if number < self._first_number:
             log.debug("not said, the image came on an earlier connection link=%s %s=%d", self._name, ack.kind, number)
         elif len(self._unsent) >= MOST_UNSENT:
-            self._end("the server takes nothing from the connection")
+            self._end(UnavailableError(TAKES_NOTHING))
         else:
             self._unsent.append(Queued(queued=number) if ack.kind == "queued" else Displaying(displaying=number))
             self._unsent_event.set()
 
     def heard(self, *, image: bool) -> None:
         """A message has come."""
-        self._silence.heard(self._now(), image=image)
+        self._heard_at = self._now()
+        self._silence.heard(self._heard_at, image=image)
         self._arm()
 
     def close(self) -> None:
@@ -86,20 +90,21 @@ class Conversation:
             async with asyncio.timeout(self._send_s):
                 await self._socket.send(text)
         except TimeoutError:
-            self._end("the server takes nothing from the connection")
+            gone = UnavailableError(TAKES_NOTHING)
+            self._end(gone)
             await self._socket.wait_closed()
-            raise UnavailableError(self.gone) from None
+            raise gone from None
 
     def _arm(self) -> None:
         if self._silence_timer is not None:
             self._silence_timer.cancel()
         deadline = self._silence.deadline
-        words = f"nothing came for {self._silence_s:g} s after an image was acknowledged"
+        silent = SilentError(f"no image came for {self._silence_s:g} s, nor anything else", self._heard_at)
         loop = asyncio.get_running_loop()
-        self._silence_timer = None if deadline is None else loop.call_at(deadline, self._end, words)
+        self._silence_timer = None if deadline is None else loop.call_at(deadline, self._end, silent)
 
-    def _end(self, why: str) -> None:
-        if not self.gone:
+    def _end(self, why: UnavailableError) -> None:
+        if self.gone is None:
             self.gone = why
             self._socket.transport.abort()
 

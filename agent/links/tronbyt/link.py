@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Literal
 from websockets.exceptions import ConnectionClosed
 
 from agent import __version__
-from agent.links.link import POLICY_VIOLATION, Address, Link, RefusedError, SocketLimits, UnavailableError, is_clock_fault
+from agent.links.connection import takes_nothing
+from agent.links.link import (
+    POLICY_VIOLATION,
+    TAKES_NOTHING,
+    Address,
+    Link,
+    RefusedError,
+    SilentError,
+    SocketLimits,
+    UnavailableError,
+    is_clock_fault,
+)
 from agent.links.tronbyt.address import device_key, host, next_url, secrets, socket_url
 from agent.links.tronbyt.brightness import Scale
 from agent.links.tronbyt.conversation import Conversation
@@ -52,7 +63,7 @@ class TronbytTimers:
     send_s: float = 10.0
     """A server that takes nothing for so long is gone."""
     silence_s: float = 150.0
-    """After a `displaying` that no image follows."""
+    """After the connect, or a `displaying`, that no image follows."""
     dropped_s: float = 10.0
     """A connection that ends sooner has been dropped."""
     drops: int = 4
@@ -69,6 +80,7 @@ class TronbytLink(Link):
     """One Tronbyt server. Names and values are those of the configuration; `screen` is one of the device's."""
 
     kind = "tronbyt"
+    greets = True
     secret_frames = True
 
     def __init__(
@@ -118,6 +130,8 @@ class TronbytLink(Link):
         self._conversation: Conversation | None = None
         self._drops = Drops(timers.drops)
         self._online: bool | None = None
+        self._was_silent = False
+        """The server was connected but dead; until it says something, a connection is not worth more than none."""
         self._holding: asyncio.TimerHandle | None = None
         self._takes_over = False
         """There is nothing of a predecessor that should stay."""
@@ -212,7 +226,10 @@ class TronbytLink(Link):
             self._set_online(online=False)
 
     async def _converse(self, socket: ClientConnection) -> None:
-        """Says who we are, then reads until the connection ends. Raises ConnectionClosed, UnavailableError."""
+        """Says who we are, then reads until the connection ends. Raises ConnectionClosed, UnavailableError.
+
+        A connection alone is no server: it is there when it has said something, or has not gone at once.
+        """
         talk = Conversation(
             self.name,
             socket,
@@ -221,16 +238,21 @@ class TronbytLink(Link):
             silence_s=self._timers.silence_s,
         )
         await talk.greet(Hello(client_info=ClientInfo(firmware_version=__version__, mac=self._device.identity.mac)))
-        self._set_online(online=True)
+        if not self._was_silent:
+            self.established()
         self._conversation = talk
         sending = asyncio.create_task(talk.send_forever(), name=f"{self.name}: sends")
         try:
             async for frame in socket:
                 talk.heard(image=isinstance(frame, bytes) and len(frame) > 0)
+                self._on_life()
                 await self._on_frame(frame)
         except ConnectionClosed:
-            if talk.gone:
-                raise UnavailableError(talk.gone) from None
+            if talk.gone is not None:
+                self._was_silent |= isinstance(talk.gone, SilentError)
+                raise talk.gone from None
+            if takes_nothing(socket):
+                raise UnavailableError(TAKES_NOTHING) from None
             raise
         finally:
             self._conversation = None
@@ -239,6 +261,13 @@ class TronbytLink(Link):
             await asyncio.wait({sending})
             if not sending.cancelled() and (error := sending.exception()) and not isinstance(error, UnavailableError):
                 log.error("sending broke off link=%s", self.name, exc_info=error)
+
+    def _on_life(self) -> None:
+        """The server has said something."""
+        if self._was_silent:
+            self._was_silent = False
+            self.established()
+        self._set_online(online=True)
 
     async def _on_frame(self, frame: str | bytes) -> None:
         """Takes a frame in; no failure ends the connection."""
@@ -259,6 +288,8 @@ class TronbytLink(Link):
         if self._drops.suspicious:
             log.info("the connection lasts again link=%s", self.name)
         self._drops.steady()
+        if not self._was_silent:
+            self._set_online(online=True)
         self.changed()
 
     def _judge(self, code: int | None, fault: ConnectionClosed | None, *, early: bool) -> None:

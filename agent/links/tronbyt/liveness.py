@@ -4,15 +4,15 @@ from __future__ import annotations
 
 
 class Silence:
-    """A server that was told `displaying` owes an image; while it owes one it may not be silent for `limit_s`."""
+    """A server owes an image to who connects, and for each `displaying`; while it does it may not be silent for `limit_s`."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
         self._since: float | None = None
 
-    def connected(self) -> None:
-        """Nothing is owed yet."""
-        self._since = None
+    def connected(self, now: float) -> None:
+        """We have said who we are."""
+        self._since = now
 
     def displayed(self, now: float) -> None:
         """A `displaying` has been sent."""

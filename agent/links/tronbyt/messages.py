@@ -17,8 +17,8 @@ LONGEST_TEXT = 64 * 1024
 """Characters; what is longer is no message."""
 LONGEST_INTEGER = 300
 """Digits; longer ones are as good as infinite."""
-LONGEST_WORDS = 300
-"""Characters of a server's error that are kept."""
+LONGEST_WORDS = 4_000
+"""Characters of a server's error that are kept: more than are shown, so that no secret in them is cut."""
 MOST_KEYS = 100
 """Of an object; what has more is no message."""
 

@@ -11,7 +11,7 @@ from agent.links.tronbyt.brightness import BrightnessScale, Scale
 from agent.links.tronbyt.messages import NotAMessageError, ServerMessage
 from agent.links.tronbyt.parts import Box
 from agent.links.tronbyt.rotation import Rotation
-from agent.system.logs import redact
+from agent.system.logs import excerpt
 from agent.system.state import StateError
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Orders:
 
     def _note(self, what: str, words: str) -> None:
         """A line in the log: a warning the first time."""
-        text = redact(words)[:LONGEST_REMARK]
+        text = excerpt(" ".join(words.split()), LONGEST_REMARK)
         is_news = f"{what} {text}" not in self._noted and len(self._noted) < NOTED
         log.log(logging.WARNING if is_news else logging.DEBUG, "%s link=%s reason=%r", what, self._link, text)
         if is_news:

@@ -18,6 +18,9 @@ OVERTAKES_S = 0.25
 """An image that takes longer than this to get on the screen is overtaken by one that is to be shown now."""
 LONGEST_S = 3600.0
 """No image is kept longer for the sake of its cycle."""
+EARLY_S = 0.015
+"""An animation is relieved that long before its cycle ends, which is what it takes at least until the next image is on the glass:
+otherwise its first frame would flash up once more."""
 _NO_TIME_S = 1e-6
 
 
@@ -172,8 +175,8 @@ class Pacing:
 
 
 def _stay_s(dwell_s: float, cycle_s: float | None) -> float:
-    """How long an image stays: its dwell, and on to the end of the cycle it is in."""
+    """How long until an image is relieved: its dwell, and on to the end of the cycle it is in."""
     if cycle_s is None or not math.isfinite(cycle_s) or cycle_s <= 0:
         return dwell_s
     rounds = max(1, math.ceil(dwell_s / cycle_s - _NO_TIME_S))
-    return max(dwell_s, min(rounds * cycle_s, LONGEST_S))
+    return max(dwell_s, min(rounds * cycle_s, LONGEST_S)) - EARLY_S

@@ -43,7 +43,9 @@ class Rotation:
         self._images: dict[int, FeedImage] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
-        self._unshowable = Trouble(log)
+        self._keeping = Trouble(log)
+        self._faults: set[str] = set()
+        """Why images could not be shown, one of a few words; each is a warning the first time."""
 
     async def open(self) -> None:
         """Takes a place on the stage; there is nothing to show yet."""
@@ -73,22 +75,14 @@ class Rotation:
     async def take(self, data: bytes, dwell_s: float) -> None:
         """An image has come. One that cannot be shown has its turn like any other."""
         number = self._files.number()
-        fault = "" if len(data) <= LARGEST_BYTES else f"larger than {LARGEST_BYTES} bytes"
         ending = ending_of(data)
-        if not fault and ending is None:
-            fault = "neither WebP, PNG, JPEG nor GIF"
-        if not fault and ending is not None:
-            try:
-                path = await self._files.write(number, data, ending)
-            except OSError as error:
-                fault = f"it cannot be kept: {error.strerror}"
-            else:
-                self._images[number] = FeedImage(number, str(path), self._name)
-        if fault:
-            self._unshowable.is_("image cannot be shown, the picture stays", fault, link=self._name)
+        if len(data) > LARGEST_BYTES:
+            self._complain(f"larger than {LARGEST_BYTES} bytes")
+        elif ending is None:
+            self._complain("neither WebP, PNG, JPEG nor GIF")
         else:
-            self._unshowable.over(f"images can be shown again link={self._name}")
-        self._do(self._pacing.received(number, dwell_s, self._now(), showable=not fault))
+            await self._keep(number, data, ending)
+        self._do(self._pacing.received(number, dwell_s, self._now(), showable=number in self._images))
 
     def immediate(self) -> None:
         """The newest image is to be shown now."""
@@ -116,6 +110,20 @@ class Rotation:
         return self._pacing.pull_at(lead_s, self._now())
 
     # Inside
+
+    async def _keep(self, number: int, data: bytes, ending: str) -> None:
+        try:
+            path = await self._files.write(number, data, ending)
+        except OSError as error:
+            self._keeping.is_("image cannot be kept, the picture stays", error.strerror, link=self._name)
+        else:
+            self._keeping.over(f"images can be kept again link={self._name}")
+            self._images[number] = FeedImage(number, str(path), self._name)
+
+    def _complain(self, fault: str) -> None:
+        level = logging.DEBUG if fault in self._faults else logging.WARNING
+        self._faults.add(fault)
+        log.log(level, "image cannot be shown, the picture stays link=%s reason=%s", self._name, fault)
 
     def _on_started(self, number: int, cycle_s: float | None) -> None:
         self._do(self._pacing.started(number, cycle_s, self._now()))

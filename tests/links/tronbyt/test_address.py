@@ -33,6 +33,13 @@ def test_the_same_device() -> None:
     assert {device_key(url) for url in ("ws://host/b/ws", "ws://host:81/a/ws", "wss://host/a/ws")}.isdisjoint(same)
 
 
+def test_the_port_that_is_meant_anyway() -> None:
+    """Spelled out it makes no other device."""
+    assert device_key("ws://host/a/ws") == device_key("http://host:80/a/next")
+    assert device_key("wss://host/a/ws") == device_key("https://host:443/a/next")
+    assert device_key("ws://host:443/a/ws") != device_key("wss://host/a/ws")
+
+
 def test_what_may_be_told() -> None:
     """The host, but no value of the query."""
     assert host("wss://host:81/a/ws?key=7") == "host:81"

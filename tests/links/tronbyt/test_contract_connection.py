@@ -14,7 +14,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from agent import __version__
-from agent.links.tronbyt.link import ANOTHER_DEVICE, TronbytLink, TronbytTimers
+from agent.links import backoff
+from agent.links.tronbyt.link import ANOTHER_DEVICE, LARGEST_MESSAGE_BYTES, TronbytLink, TronbytTimers
 from tests.box import until
 from tests.links.tronbyt.conftest import MakeLink
 from tests.links.tronbyt.standins import DEVICE_ID, MAC, StandInBox, webp
@@ -186,26 +187,77 @@ async def test_silence_after_displaying(server: TronbytServer, box: StandInBox, 
     """A server that answers pings but sends nothing after an acknowledged image is dead: a new connection, the picture stays."""
     async with make_link(ping_s=0.05, silence_s=0.5) as link:
         display = await server.connected(DEVICE_ID)
-        await asyncio.sleep(0.8)
-        assert display.connections == 1
         sent = await server.send_image(DEVICE_ID, webp("1"))
         at = await display.wait_displaying(sent)
         server.silence(DEVICE_ID)
         await server.wait_for(lambda: display.connections == 2)
         assert time.monotonic() - at >= 0.5
         assert box.front.number == 1
-        await until(lambda: link.state == "connected")
         assert link.warnings() == []
+
+
+async def test_a_server_that_stays_silent(
+    box: StandInBox, make_link: MakeLink, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is noticed on every connection, comes to count as absent, and is not pressed; its first word puts all right."""
+    monkeypatch.setattr(backoff, "STABLE_S", 0.2)
+    ends: list[float] = []
+
+    async def silent(socket: ServerConnection) -> None:
+        await socket.recv()
+        if len(ends) in (0, 3):
+            await socket.send('{"brightness": 90}' if ends else webp("1"))
+        begun = time.monotonic()
+        await socket.wait_closed()
+        ends.append(time.monotonic() - begun)
+
+    async with serve(silent, "127.0.0.1", 0) as listener:
+        port = next(iter(listener.sockets)).getsockname()[1]
+        async with make_link(url=f"ws://127.0.0.1:{port}/1/ws", silence_s=0.4, dropped_s=0.1, offline_mark=True) as link:
+            states: list[tuple[str, int]] = []
+            link.on_change(lambda: states.append((link.state, len(ends))))
+            await until(lambda: len(ends) == 1)
+            await until(lambda: box.front.scene.mark)
+            await until(lambda: len(ends) == 3)
+            assert box.front.scene.mark
+            assert link._backoff._failures >= 3
+            await until(lambda: link.state == "connected")
+            await until(lambda: not box.front.scene.mark)
+            assert box.front.number == 1
+    assert all(lasted >= 0.35 for lasted in ends[:3])
+    assert {number for state, number in states if state == "connected"} <= {0, 3}
+    assert [record.levelname for record in caplog.records if "no image came for 0.4 s" in record.getMessage()] == ["WARNING"]
 
 
 async def test_no_silence_while_an_image_waits(server: TronbytServer, make_link: MakeLink) -> None:
     """The server owes nothing while the agent holds its next image."""
-    async with make_link(silence_s=0.3):
+    async with make_link(silence_s=0.5):
         display = await server.connected(DEVICE_ID)
         await display.wait_displaying(await server.send_image(DEVICE_ID, webp("1"), dwell_secs=1000))
         await display.wait_queued(await server.send_image(DEVICE_ID, webp("2"), dwell_secs=1000))
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(1.0)
         assert display.connections == 1
+
+
+async def test_a_message_that_is_far_too_large(make_link: MakeLink) -> None:
+    """Ends the connection, time and again, with waits that grow; it is nobody else's doing."""
+    codes: list[int | None] = []
+
+    async def boast(socket: ServerConnection) -> None:
+        await socket.recv()
+        with contextlib.suppress(ConnectionClosed):
+            await socket.send(bytes(LARGEST_MESSAGE_BYTES + 1))
+        await socket.wait_closed()
+        codes.append(socket.close_code)
+
+    async with serve(boast, "127.0.0.1", 0, compression=None) as listener:
+        port = next(iter(listener.sockets)).getsockname()[1]
+        async with make_link(url=f"ws://127.0.0.1:{port}/1/ws") as link:
+            await until(lambda: len(codes) >= 5)
+            assert link._backoff._failures >= 4
+            assert link.warnings() == []
+            assert "1009" in link.last_error
+    assert set(codes) == {1009}
 
 
 async def test_a_server_that_takes_nothing(make_link: MakeLink) -> None:
@@ -301,17 +353,25 @@ async def test_the_offline_mark(server: TronbytServer, box: StandInBox, make_lin
         server.leave(DEVICE_ID)
         await until(lambda: box.front.scene.mark)
         server.leave(DEVICE_ID, value=False)
+        await server.wait_for(lambda: display.connections == 2)
+        await server.connected(DEVICE_ID)
+        await until(lambda: box.front.scene.mark)
+        await server.set_brightness(DEVICE_ID, 50)
         await until(lambda: not box.front.scene.mark)
 
 
-async def test_hold(server: TronbytServer, box: StandInBox, make_link: MakeLink) -> None:
-    """The screen is given away that long after the connection was lost, and comes back with the next image."""
-    async with make_link(hold_s=0.5):
+@pytest.mark.parametrize("speaks", [True, False])
+async def test_hold(server: TronbytServer, box: StandInBox, make_link: MakeLink, *, speaks: bool) -> None:
+    """The screen is given away that long after the connection was lost, unless there is one that speaks or lasts, and comes
+    back with the next image."""
+    async with make_link(hold_s=0.5, dropped_s=10.0 if speaks else 0.1):
         display = await server.connected(DEVICE_ID)
         await display.wait_displaying(await server.send_image(DEVICE_ID, webp("1"), dwell_secs=1000))
         server.drop(DEVICE_ID)
         await server.wait_for(lambda: display.connections == 2)
         await server.connected(DEVICE_ID)
+        if speaks:
+            await server.set_brightness(DEVICE_ID, 50)
         await asyncio.sleep(0.8)
         assert box.front.number == 1
         server.leave(DEVICE_ID)
@@ -325,6 +385,34 @@ async def test_hold(server: TronbytServer, box: StandInBox, make_link: MakeLink)
         sent = await server.send_image(DEVICE_ID, webp("2"))
         await display.wait_displaying(sent)
         assert box.front.number == 2
+
+
+@pytest.mark.parametrize("habit", [1008, 1011, 1013, "silent"])
+async def test_hold_without_a_use_of_the_connection(
+    box: StandInBox, make_link: MakeLink, monkeypatch: pytest.MonkeyPatch, habit: int | str
+) -> None:
+    """A server that takes every connection but closes it, or never says a word, is as good as none."""
+    monkeypatch.setattr(backoff, "LONGEST_S", 0.05)
+    connections = 0
+
+    async def behave(socket: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        await socket.recv()
+        if connections == 1:
+            await socket.send(webp("1"))
+            await socket.recv()
+            await socket.recv()
+        if isinstance(habit, int):
+            await socket.close(1011 if connections == 1 else habit)
+        await socket.wait_closed()
+
+    async with serve(behave, "127.0.0.1", 0) as listener:
+        port = next(iter(listener.sockets)).getsockname()[1]
+        async with make_link(url=f"ws://127.0.0.1:{port}/1/ws", hold_s=0.8, silence_s=0.3):
+            await until(lambda: box.front.number == 1)
+            await until(lambda: box.front.scene.shot is None)
+            assert connections > 2
 
 
 # One link after the other

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 
 import pytest
 
-from agent.links.tronbyt.pacing import FAILED_S, OVERTAKES_S, PATIENCE_S, Ack, Action, Pacing, Show
+from agent.links.tronbyt.pacing import EARLY_S, FAILED_S, OVERTAKES_S, PATIENCE_S, Ack, Action, Pacing, Show
 
 
 class Story:
@@ -278,15 +279,27 @@ def test_no_image_is_wanted_now_while_another_is_on_its_way() -> None:
     ],
 )
 def test_a_cycle_is_finished(dwell_s: float, cycle_s: float, stays_s: float) -> None:
-    """The animation loops for the dwell, then on to the end of its cycle, but not for hours."""
+    """The animation loops for the dwell, then on to the end of its cycle, but not for hours; the next one is a little early."""
     story = Story()
     story.cycles[1] = cycle_s
     story.receive(1, dwell_s=dwell_s)
     story.receive(2)
+    if 0 < cycle_s < math.inf:
+        stays_s -= EARLY_S
     story.wait(stays_s - 0.01)
     assert 2 not in story.displayed_at
     story.wait(0.02)
     assert story.displayed_at[2] - story.displayed_at[1] == pytest.approx(stays_s)
+
+
+def test_one_that_comes_late_does_not_wait_for_the_cycle() -> None:
+    """The dwell and the cycle it ended in are over: what comes then is shown when it arrives."""
+    story = Story()
+    story.cycles[1] = 4
+    story.receive(1, dwell_s=10)
+    story.wait(13)
+    story.receive(2)
+    assert story.displayed_at[2] == story.now
 
 
 def test_immediate_does_not_wait_for_the_cycle() -> None:
@@ -416,8 +429,10 @@ def _check(story: Story, count: int, dwells: dict[int, float], urgent: set[int],
         stayed_s = story.displayed_at[after] - story.displayed_at[before]
         failed = before in story.broken or before in unshowable
         if after not in urgent:
-            assert stayed_s >= (FAILED_S if failed and story.latency_s < PATIENCE_S else min(dwells[before], 1.0)) - 1e-3
+            early_s = EARLY_S if before in story.cycles and not failed else 0.0
+            due_s = FAILED_S if failed and story.latency_s < PATIENCE_S else min(dwells[before], 1.0)
+            assert stayed_s >= due_s - early_s - 1e-3
             if not failed:
-                assert stayed_s >= dwells[before] - 1e-3
+                assert stayed_s >= dwells[before] - early_s - 1e-3
     for number in displayed:
         assert (number in story.shown) == (number not in unshowable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,8 +10,9 @@ import pytest
 
 from agent.device import Device
 from agent.links.registry import make_link
+from agent.links.tronbyt.address import device_key
 from agent.links.tronbyt.link import TronbytLink
-from agent.settings import TronbytLink as Settings
+from agent.settings import SettingsError, TronbytLink as Settings, load_settings
 from tests.links.tronbyt.standins import StandInBox
 
 
@@ -53,6 +55,28 @@ async def test_every_key(box: StandInBox) -> None:
     address = await link.address()
     assert (address.url, dict(address.headers)) == ("ws://10.0.0.1:8000/x/ws?key=1", {"Authorization": "Bearer abcd1234"})
     assert link._tls is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("wss://pix.example/a/ws?key=1", "https://PIX.example:443/a/next?key=2", True),
+        ("ws://pix.example/a/ws", "http://pix.example:80/a", True),
+        ("ws://pix.example/a/ws", "ws://pix.example/b/ws", False),
+        ("ws://pix.example/a/ws", "wss://pix.example/a/ws", False),
+    ],
+)
+def test_two_links_for_one_device(tmp_path: Path, first: str, second: str, *, same: bool) -> None:
+    """Are a fault, whatever form the address has: they would drop each other."""
+    link = '[[links]]\nkind = "tronbyt"\nname = "{}"\nurl = "{}"\n'
+    (tmp_path / "agent.toml").write_text(link.format("one", first) + link.format("two", second))
+    assert (device_key(first) == device_key(second)) == same
+    with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(pytest.raises(SettingsError)) if same else None
+        load_settings(tmp_path / "agent.toml", environ={})
+    if caught is not None:
+        fault = "links.two.url: link 'one' is the same device of the same server; give each its own id"
+        assert caught.value.faults == [f"{tmp_path}/agent.toml:8: {fault}"]
 
 
 def test_a_brace_in_the_address() -> None:
