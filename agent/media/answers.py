@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from agent.media.wants import FetchError, MismatchError, Want, digest_of, plain_url
+from agent.media.wants import FetchError, MismatchError, Want, digest_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -47,13 +47,13 @@ def judge(response: aiohttp.ClientResponse, want: Want, note: Note, offset: int)
     `offset` is what was asked for with Range, else 0. A beginning that equals the length means that nothing is missing.
     Raises FetchError; MismatchError if the bytes at hand are worthless.
     """
-    where = plain_url(want.url)
+    where = want.where
     if response.status == http.HTTPStatus.OK:
         start, total = 0, response.content_length
     elif response.status == http.HTTPStatus.PARTIAL_CONTENT and offset:
         start, total = offset, _partial(response, want, note, offset)
     elif response.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-        match = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
+        match = re.fullmatch(r"bytes \*/(\d{1,18})", response.headers.get("Content-Range", ""))
         if match and int(match[1]) == offset:
             return offset, offset
         raise MismatchError("size", f"size: the server's file is not longer than the {offset} bytes received before ({where})")
@@ -101,11 +101,11 @@ def read_note(text: bytes) -> Note:
 
 
 def _partial(response: aiohttp.ClientResponse, want: Want, note: Note, offset: int) -> int | None:
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+    match = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", response.headers.get("Content-Range", ""))
     etag, former = response.headers.get("ETag"), note.get("etag")
     same = etag is None or former is None or etag == former or note.get("url") != _mark(want)
     if not match or int(match[1]) != offset or not same:
-        raise MismatchError("size", f"size: the server sent another part than asked for ({plain_url(want.url)})")
+        raise MismatchError("size", f"size: the server sent another part than asked for ({want.where})")
     return None if match[3] == "*" else int(match[3])
 
 
@@ -121,6 +121,7 @@ def _http_error(response: aiohttp.ClientResponse, where: str) -> FetchError:
         temporary=response.status in (408, 425, 429) or response.status >= 500,
         status=response.status,
         retry_after_s=float(wait) if re.fullmatch("[0-9]{1,6}", wait) else 0.0,
+        content_type=response.content_type,
     )
 
 

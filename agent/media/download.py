@@ -17,7 +17,7 @@ from agent.media.files import remove_part
 from agent.media.gate import Gate, Ticket
 from agent.media.ledger import Claim
 from agent.media.pace import Pace
-from agent.media.wants import FetchError, MismatchError, Timers, Want, digest_of, plain_url
+from agent.media.wants import FetchError, MismatchError, Timers, Want, digest_of
 from agent.media.writer import BATCH_BYTES, Hashed, Writer
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Download:
             self._around.gate.look()
             await self._body(response, writer, total)
             if total is not None and self.received_bytes < total:
-                raise FetchError("network", f"network: connection ended early ({plain_url(self.want.url)})")
+                raise FetchError("network", f"network: connection ended early ({self.want.where})")
 
     async def _body(self, response: aiohttp.ClientResponse, writer: Writer, total: int | None) -> None:
         batch: list[bytes] = []
@@ -162,7 +162,7 @@ class Download:
                 self.claim.received_bytes += len(data)
                 pace.received(len(data), now)
                 if limit is not None and self.received_bytes > limit:
-                    raise MismatchError("size", f"size: the server sent more than {limit} bytes ({plain_url(self.want.url)})")
+                    raise MismatchError("size", f"size: the server sent more than {limit} bytes ({self.want.where})")
                 if size >= BATCH_BYTES or pace.batch_is_old(now):
                     await flush(now)
                 if self._ticket.give_way:
@@ -176,12 +176,12 @@ class Download:
     def _verify(self, size: int, digest: str) -> str:
         expected = self.want.expected_bytes
         if expected is not None and size != expected:
-            raise MismatchError("size", f"size: {size} bytes came instead of {expected} ({plain_url(self.want.url)})")
+            raise MismatchError("size", f"size: {size} bytes came instead of {expected} ({self.want.where})")
         found = f"{self._algorithm}:{digest}"
         if self._digest is not None and found != self._digest:
-            raise MismatchError("checksum", f"checksum: {found} came instead of {self._digest} ({plain_url(self.want.url)})")
+            raise MismatchError("checksum", f"checksum: {found} came instead of {self._digest} ({self.want.where})")
         if size == 0 and self._digest is None:
-            raise MismatchError("size", f"size: an empty file came ({plain_url(self.want.url)})")
+            raise MismatchError("size", f"size: an empty file came ({self.want.where})")
         return found
 
     async def _discard(self) -> None:

@@ -13,7 +13,7 @@ import aiohttp
 from yarl import URL
 
 from agent import __version__
-from agent.media.wants import FetchError, Timers, Want, plain_url
+from agent.media.wants import FetchError, Timers, Want, plain_host, plain_url
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Transport:
             yield response
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError and SSLError are OSErrors
             reason = _reason(error, self._timers, body=response is not None)
-            raise FetchError("network", f"network: {reason} ({plain_url(want.url)})") from error
+            raise FetchError("network", f"network: {reason} ({want.where})") from error
         finally:
             if response is not None:
                 response.close()
@@ -61,8 +61,8 @@ class Transport:
         await self._session.close()
 
     async def _open(self, want: Want, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        url = _address(want.url)
-        trusted = _origin(_address(want.trusted_origin)) if want.trusted_origin else None
+        url = _address(want.url, want.where)
+        trusted = _origin(_address(want.trusted_origin, plain_url(want.trusted_origin))) if want.trusted_origin else None
         refused: Mapping[str, str] | None = None
         at_home = want.headers is not None  # the way so far did not leave the trusted origin
         for _ in range(_MAX_REDIRECTS + 2):
@@ -85,7 +85,7 @@ class Transport:
             else:
                 return response
             response.close()
-        raise FetchError("http", f"HTTP: more than {_MAX_REDIRECTS} redirects ({plain_url(want.url)})", temporary=False)
+        raise FetchError("http", f"HTTP: more than {_MAX_REDIRECTS} redirects ({want.where})", temporary=False)
 
 
 async def _authorization(want: Want, refused: Mapping[str, str] | None) -> Mapping[str, str]:
@@ -100,14 +100,14 @@ async def _authorization(want: Want, refused: Mapping[str, str] | None) -> Mappi
         raise FetchError("network", f"network: no authorization for the download ({type(error).__name__})") from error
 
 
-def _address(text: str) -> URL:
+def _address(text: str, where: str) -> URL:
     try:
         url = URL(text, encoded=_AS_IT_IS.fullmatch(text) is not None).with_fragment(None)
         if url.scheme in ("http", "https") and url.host and url.port:
             return url
     except ValueError:  # yarl's word for whatever it cannot read
         pass
-    raise FetchError("address", f"address is not one of http or https: {plain_url(text)}", temporary=False)
+    raise FetchError("address", f"address is not one of http or https: {where}", temporary=False)
 
 
 def _dialled(url: URL, connect_to: str) -> tuple[URL, dict[str, str]]:
@@ -121,9 +121,10 @@ def _dialled(url: URL, connect_to: str) -> tuple[URL, dict[str, str]]:
 
 def _redirected(url: URL, place: str) -> URL:
     try:
-        return _address(str(url.join(URL(place, encoded=_AS_IT_IS.fullmatch(place) is not None))))
+        target = str(url.join(URL(place, encoded=_AS_IT_IS.fullmatch(place) is not None)))
+        return _address(target, plain_host(target))
     except ValueError:
-        raise FetchError("address", f"address that {plain_url(str(url))} redirects to cannot be read", temporary=False) from None
+        raise FetchError("address", f"address that {plain_host(str(url))} redirects to cannot be read", temporary=False) from None
 
 
 def _origin(url: URL) -> tuple[str, str | None, int | None]:

@@ -21,7 +21,8 @@ Cause = Literal["network", "http", "checksum", "size", "storage", "address", "st
 class FetchError(Exception):
     """A file could not be had. The text is a sentence that names the cause and holds no secret.
 
-    `status` is the HTTP status of the cause "http"; `temporary` says whether trying again soon makes sense.
+    `status` is the HTTP status of the cause "http", `content_type` that of the answer, which tells a storage's own word from that
+    of a proxy before it; `temporary` says whether trying again soon makes sense.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class FetchError(Exception):
         temporary: bool = True,
         status: int | None = None,
         retry_after_s: float = 0.0,
+        content_type: str = "",
     ) -> None:
         super().__init__(sentence)
         self.cause: Cause = cause
         self.temporary = temporary
         self.status = status
         self.retry_after_s = retry_after_s
+        self.content_type = content_type
 
 
 class MismatchError(FetchError):
@@ -54,7 +57,8 @@ class Want:
 
     A file without a checksum is known by its address, or by its `identity` where the address changes while the file does not
     (signed addresses). `connect_to` ("host:port") is dialled instead of the address's host, which is still what is asked for.
-    Of `expect="media"` no text or JSON is taken, which is how servers word their errors.
+    Of `expect="media"` no text or JSON is taken, which is how servers word their errors. Of a `signed` address people and logs
+    are told no more than the host: what it grants may stand anywhere in it.
     """
 
     url: str
@@ -67,11 +71,17 @@ class Want:
     identity: str = ""
     connect_to: str = ""
     expect: Literal["", "media"] = ""
+    signed: bool = False
 
     @property
     def expected_bytes(self) -> int | None:
         """The size, if it is known."""
         return self.size_bytes if self.size_bytes is not None and self.size_bytes > 0 else None
+
+    @property
+    def where(self) -> str:
+        """The address for people and logs."""
+        return plain_host(self.url) if self.signed else plain_url(self.url)
 
     @property
     def source(self) -> str:
@@ -141,6 +151,12 @@ def plain_url(url: str) -> str:
         return f"{parts.scheme}://{host}{parts.path}" if parts.scheme and host else "(incomplete address)"
     except ValueError:
         return "(unreadable address)"
+
+
+def plain_host(url: str) -> str:
+    """`plain_url` without the path."""
+    plain = plain_url(url)
+    return plain if plain.startswith("(") else "/".join(plain.split("/", 3)[:3])
 
 
 def amount(size_bytes: float) -> str:

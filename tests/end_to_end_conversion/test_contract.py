@@ -72,7 +72,7 @@ async def test_both_shapes_and_both_ways(cinema: Cinema, art: Art, habit: Habit,
         await cinema.shows(GREEN)
         await cinema.reaches(job, "played")
     assert times(samples, GREEN) == 1
-    assert len(job.downloads) == (1 if form == "signed" else 2)
+    assert len(job.downloads) in ((1,) if form == "signed" else (1, 2))  # a server that is known to be direct is not asked first
     assert [(one.signed, one.status, one.range, one.whole) for one in job.downloads[-1:]] == [(form == "signed", 200, "", True)]
     for request in cinema.server.requests_to("/bucket/"):
         assert request.method == "GET"

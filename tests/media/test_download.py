@@ -436,3 +436,17 @@ class TestSignedAddresses:
         assert await store.find(self.want(origin, "/elsewhere?sig=2")) == path
         assert await store.fetch(self.want(origin, "/gone")) == path
         assert await store.find(self.want(origin, "/a?sig=1", identity="job 8")) is None
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "-1", "x"])
+async def test_absurd_ranges(store: MediaStore, origin: Origin, digits: str) -> None:
+    """A range without end in the answer is one more wrong answer; the file comes from its first byte."""
+    file = origin.put("/a", BODY, cuts=[600_000])
+
+    async def absurd(request: web.Request) -> web.StreamResponse:
+        if "Range" not in request.headers:
+            return await send(request, file)
+        return web.Response(status=206, body=BODY[600_000:], headers={"Content-Range": f"bytes 600000-1499999/{digits}"})
+
+    origin.handlers["/a"] = absurd
+    assert (await store.fetch(want(origin))).read_bytes() == BODY

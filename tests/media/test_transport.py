@@ -248,3 +248,34 @@ async def test_words_are_no_media(store: MediaStore, origin: Origin, content_typ
     with pytest.raises(FetchError, match="came instead of") as error:
         await store.fetch(Want(origin.url + "/a", "a", len(BODY), expect="media"))
     assert error.value.cause == "http"
+
+
+@pytest.mark.parametrize("trouble", ["missing", "cut off", "too long", "elsewhere", "no port"])
+async def test_of_a_signed_address_only_the_host_is_told(
+    store: MediaStore, origin: Origin, caplog: pytest.LogCaptureFixture, trouble: str
+) -> None:
+    """Whatever goes wrong: sentences and logs do not hold what stands in its path."""
+    caplog.set_level("DEBUG", logger="agent")
+    origin.put("/s3cr3t/a", BODY[:100] if trouble == "cut off" else BODY + b"x")
+    if trouble == "elsewhere":
+        redirect(origin, "/s3cr3t/a", "ftp://127.0.0.1/s3cr3t/b")
+    url = f"{origin.url}/s3cr3t/{'b' if trouble == 'missing' else 'a'}?s3cr3t=1"
+    if trouble == "no port":
+        url = "http://127.0.0.1:0/s3cr3t/a"
+    with pytest.raises(FetchError) as error:
+        await store.fetch(Want(url, "a", len(BODY), identity="a", signed=True))
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("agent.")]
+    assert "s3cr3t" not in f"{error.value} {logged}"
+    assert "127.0.0.1" in str(error.value)
+
+
+async def test_who_said_that_there_is_no_such_file(store: MediaStore, origin: Origin) -> None:
+    """The type of the answer tells a storage from a proxy."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="application/xml")
+
+    origin.handlers["/a"] = answer
+    with pytest.raises(FetchError) as error:
+        await store.fetch(Want(origin.url + "/a", "a", len(BODY)))
+    assert (error.value.status, error.value.content_type) == (404, "application/xml")

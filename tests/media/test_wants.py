@@ -77,6 +77,20 @@ def test_plain_url_has_no_secrets(url: str, plain: str) -> None:
     assert plain_url(url) == plain
 
 
+@pytest.mark.parametrize(
+    ("url", "where", "signed"),
+    [
+        ("https://user:secret@host:8443/a/b.mp4?token=secret", "https://host:8443/a/b.mp4", "https://host:8443"),
+        ("https://host", "https://host", "https://host"),
+        ("/a/b.mp4", "(incomplete address)", "(incomplete address)"),
+        ("http://[::1/secret", "(unreadable address)", "(unreadable address)"),
+    ],
+)
+def test_of_a_signed_address_the_host_is_named(url: str, where: str, signed: str) -> None:
+    """What it grants may stand in its path."""
+    assert (Want(url, "n").where, Want(url, "n", signed=True).where) == (where, signed)
+
+
 def test_amount() -> None:
     """Sizes read well."""
     assert [amount(size) for size in (12, 1_500, 12_340_000, 8e9)] == ["12 bytes", "1.5 kB", "12.3 MB", "8.0 GB"]

@@ -16,6 +16,7 @@ from agent.links.conversion.films import Film, Films
 from agent.links.conversion.follow import Follow, FollowTimers, Phase
 from agent.links.conversion.jobs import Jobs, Row
 from agent.links.conversion.messages import Analysis, AnyMessage, Failure, JobChange, Progress, Status
+from agent.links.conversion.places import Places
 from agent.links.conversion.rest import ConversionRest, NoSuchJobError
 from agent.links.conversion.sockets import Feed
 from agent.links.link import RefusedError, UnavailableError
@@ -37,8 +38,10 @@ class Around:
     jobs: Jobs
     delivery: Delivery
     films: Films
-    places: asyncio.Semaphore
+    places: Places
     """Of those that are followed at once."""
+    in_line: asyncio.Semaphore
+    """Of those that have no place and ask REST all the same."""
     open_feed: OpenFeed
     store_only: bool
     changed: Callable[[], None]
@@ -62,6 +65,9 @@ class Course:
         self._received: tuple[int, int | None] = (0, row.size_bytes)
         self._stalled_at: float | None = None
         """Since then the output does not come any further."""
+        self._farthest_bytes = 0
+        self._followed = False
+        """It has had a place."""
         self._news = asyncio.Event()
         self._played = asyncio.Event()
 
@@ -88,9 +94,7 @@ class Course:
                 if path is not None:
                     await self._play(path)
                     return
-            async with self._around.places:
-                self._go("following")
-                await self._follow_to_the_end()
+            await self._follow_to_the_end()
             await self._conclude()
         finally:
             self._around.delivery.release(self.job_id)
@@ -102,8 +106,9 @@ class Course:
         """One of the sockets, or the list, has something to say that may be about this job."""
         match message:
             case Analysis():
-                self._follow.analysed(message)
-                log.info("film analysed link=%s job=%s streams=%r", self._around.link, self.job_id, message.words)
+                first = not self._follow.streams
+                level = logging.INFO if self._follow.analysed(message) and first else logging.DEBUG
+                log.log(level, "film analysed link=%s job=%s streams=%r", self._around.link, self.job_id, message.words)
             case Failure() if not message.finished:
                 log.debug("the server complains link=%s message=%r", self._around.link, message.reason)
                 return
@@ -128,7 +133,7 @@ class Course:
             stalled = self._stalled_at is not None and now - self._stalled_at >= self._around.follow.lost_s
             return None if stalled else strip.download_line(self.title, *self._received)
         if self.unfinished and self._follow.shown(now):
-            return strip.follow_line(self._follow, now, in_line=self.step == "waiting")
+            return strip.follow_line(self._follow, now, in_line=not self._followed)
         return None
 
     def status(self) -> dict[str, Any]:
@@ -158,23 +163,56 @@ class Course:
     # Following
 
     async def _follow_to_the_end(self) -> None:
-        feed = self._around.open_feed(self.job_id, self.heard)
+        """Until REST has said that it is over, with a place or in line for one."""
+        places = self._around.places
+        places.enter(self.job_id, self._news.set)
+        try:
+            while not self._follow.over:
+                if places.has(self.job_id):
+                    self._go("following")
+                    await self._listen()
+                else:
+                    self._go("waiting")
+                    await self._stand_in_line()
+        finally:
+            places.leave(self.job_id)
+
+    async def _listen(self) -> None:
+        """Follows it on its socket, until it is over or, without a sign of life, in the way of others."""
+        around, began_at = self._around, _now()
+        self._followed = True
+        feed = around.open_feed(self.job_id, self.heard)
         async with asyncio.TaskGroup() as tasks:
             listening = tasks.create_task(feed.run(), name=f"{feed.name}: listens")
             try:
                 while not self._follow.over:
-                    await self._wait()
-                    await self._ask()
+                    if not await self._ask_in_time(self._follow.ask_at):
+                        continue
+                    still_s = min(self._follow.still_s(_now()), _now() - began_at)
+                    if around.places.crowded and still_s >= around.follow.give_way_s:
+                        log.info("job does not move, others are followed link=%s job=%s", around.link, self.job_id)
+                        around.places.leave(self.job_id)
+                        around.places.enter(self.job_id, self._news.set)
+                        return
             finally:
                 listening.cancel()
 
-    async def _wait(self) -> None:
-        """Until REST is to be asked."""
-        while (due := self._follow.ask_at) is None or due > _now():
-            self._news.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(due):
-                    await self._news.wait()
+    async def _stand_in_line(self) -> None:
+        """Until there is a place, or none is needed: REST is asked only if somebody has said that the job is over."""
+        while not self._follow.over and not self._around.places.has(self.job_id):
+            await self._ask_in_time(self._follow.ask_at if self._follow.phase is Phase.CONFIRMING else None, self._around.in_line)
+
+    async def _ask_in_time(self, due: float | None, turn: contextlib.AbstractAsyncContextManager[object] | None = None) -> bool:
+        """Asks REST if that is due (True); else waits until it is, or until there is news."""
+        if due is not None and due <= _now():
+            async with turn or contextlib.nullcontext():
+                await self._ask()
+            return True
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self._news.wait()
+        return False
 
     async def _ask(self) -> None:
         follow, trouble = self._follow, self._around.trouble
@@ -251,8 +289,9 @@ class Course:
 
     def _count(self, received: int, total: int | None) -> None:
         self._received = (received, total or self.size_bytes)
-        self._stalled_at = None
-        self.error = ""
+        if received > self._farthest_bytes:
+            self._farthest_bytes, self._stalled_at = received, None
+            self.error = ""
         self._around.changed()
 
     def _complain(self, sentence: str) -> None:

@@ -39,10 +39,12 @@ class DeliveryTimers:
 
     missing_tries: int = 3
     """An output that is not there is asked for so often."""
-    missing_s: float = 5.0
-    """Between two of these; doubles."""
+    missing_s: float = 60.0
+    """Between two of these; doubles: together longer than a server with its storage takes to start."""
     odd_tries: int = 3
     """Bytes that are not as many as announced are fetched so often."""
+    restarts: int = 12
+    """So often an output is begun anew from its first byte because it broke off."""
     renewals: int = 5
     """So many new addresses in a row without a byte more: it is not their age."""
     storage_s: float = 60.0
@@ -64,7 +66,10 @@ class _Tries:
     odd: int = 0
     renewals: int = 0
     storage: int = 0
+    restarts: int = 0
+    latest_bytes: int = 0
     received_bytes: int = 0
+    """The farthest."""
     failed_at_bytes: int = 0
     renewed_at_bytes: int = -1
 
@@ -93,6 +98,8 @@ class Delivery:
         self._slots = asyncio.Semaphore(at_once)
         self._timers = timers
         self._kept: dict[str, Want] = {}
+        self._direct = False
+        """The server gives outputs itself, as far as is known: it need not be asked first where they are."""
 
     def want(self, job_id: str, title: str, size_bytes: int | None, place: Place | None = None) -> Want:
         """The output as the store knows it: by server and job, since its address changes."""
@@ -106,6 +113,7 @@ class Delivery:
             trusted_origin=self._rest.origin if direct else None,
             connect_to="" if place is None or direct else self._connect_to,
             expect="media",
+            signed=place is not None and place.signed,
             tls=self._tls,
         )
 
@@ -135,15 +143,20 @@ class Delivery:
         self._keep(job_id, self.want(job_id, title, size_bytes))
 
         def received(count: int, total: int | None) -> None:
+            tries.restarts += count < tries.latest_bytes
+            tries.latest_bytes = count
             tries.received_bytes = max(tries.received_bytes, count)
             on_bytes(count, total)
 
+        ask = False
         while True:
             self._require_room(tries.size_bytes)
             place: Place | None = None
+            asked = ask or not self._direct
             try:
                 async with self._slots:
-                    place = await self._rest.place(job_id)
+                    place = await self._rest.place(job_id) if asked else self._rest.direct_place(job_id)
+                    self._direct = not place.signed
                     path = await self._store.fetch(self.want(job_id, title, tries.size_bytes, place), on_bytes=received)
                 await self._probe(path)
                 trouble.over(f"output is here after all link={self._link} job={job_id}")
@@ -161,6 +174,9 @@ class Delivery:
             except UnavailableError as error:
                 said, wait_s = str(error), backoff.wait_s()
             except FetchError as error:
+                if error.cause == "http" and not asked:
+                    self._direct, ask = False, True  # it may give addresses now, or have something to say
+                    continue
                 said = self._words(error, place)
                 if tries.received_bytes > tries.failed_at_bytes:
                     backoff.lived(float("inf"))
@@ -183,14 +199,17 @@ class Delivery:
         """Seconds until the next try. Raises GaveUpError."""
         if error.status in (401, 403) and place is not None and place.signed:
             return self._after_expiry(tries, said, backoff)
-        if error.status in (404, 410):
+        if error.status in (404, 410) and error.content_type.endswith(("xml", "json")):  # a storage's word, not a proxy's
             return self._after_missing(tries, f"output missing on the server: {said}")
+        if tries.restarts > self._timers.restarts:
+            raise GaveUpError(f"it breaks off again and again: {said}")
         if error.cause == "size":
             return self._after_odd(tries, said)
         if error.cause == "stopped":
             return backoff.wait_s()
         if error.cause == "storage":
             tries.storage += 1
+            tries.latest_bytes = 0  # nothing was kept, which is not the server's fault
             return min(self._timers.storage_most_s, self._timers.storage_s * 2.0 ** (tries.storage - 1))
         if not error.temporary and error.status is None:
             raise GaveUpError(said)

@@ -65,11 +65,12 @@ class Films:
         self._look()
 
     def hand_over(self, screen: Screen) -> dict[str, tuple[ClipProgram, Film]]:
-        """What is on the stage of that screen; from now on it is somebody else's."""
+        """What has begun on the stage of that screen; from now on it is somebody else's. The rest is added anew, if at all."""
         if screen is not self._screen:
             return {}
-        clips, self._clips = self._clips, {}
-        return clips
+        begun = {job_id: clip for job_id, clip in self._clips.items() if clip[0].begun}
+        self._clips = {job_id: clip for job_id, clip in self._clips.items() if job_id not in begun}
+        return begun
 
     def stop(self) -> None:
         """Hears of nothing any more; what plays goes on."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.links.conversion.messages import Analysis, Job, JobStatus
+from agent.links.conversion.messages import Analysis, Job, JobStatus, Progress
 
 
 class Phase(StrEnum):
@@ -45,6 +45,10 @@ class FollowTimers:
     """Without news the percentage is no longer believed: elapsed time is shown instead."""
     lost_s: float = 120.0
     """Without a word from the server, news or not, nothing is shown any more."""
+    still_s: float = 1800.0
+    """Without a sign that the job moves, whatever is repeated of it, nothing is shown either: nobody works on it any more."""
+    give_way_s: float = 300.0
+    """Without such a sign for so long, a job gives up its place to one that waits."""
 
 
 class Follow:
@@ -85,6 +89,8 @@ class Follow:
         self._confirming_since = 0.0
         self._confirmations = 0
         self._word_at = now
+        self._moved_at = now
+        self._last_said: dict[str, object] = {}
 
     @property
     def over(self) -> bool:
@@ -106,6 +112,8 @@ class Follow:
         self._word_at = now
         if not listed and job.percent is not None:
             self._ready_at = None  # the job's own socket says with each percentage what is left, if it knows
+        if isinstance(job, Progress):  # which is said while somebody works on it; a snapshot comes with each connection
+            self._moved_at = now
         if self._take(job, now) or not listed:
             self._news_at = now
         if job.finished:
@@ -113,10 +121,13 @@ class Follow:
             self.details = job.details or self.details
             self._confirm(now)
 
-    def analysed(self, analysis: Analysis) -> None:
-        """What will be done to which stream."""
-        if analysis.job_id in (None, self.job_id):
-            self.streams = analysis.words or self.streams
+    def analysed(self, analysis: Analysis) -> bool:
+        """What will be done to which stream; True: that is news, and of this job."""
+        words = analysis.words if analysis.job_id in (None, self.job_id) else ""
+        if not words or words == self.streams:
+            return False
+        self.streams = words
+        return True
 
     def asking(self) -> None:
         """A question to REST goes out."""
@@ -164,7 +175,12 @@ class Follow:
 
     def shown(self, now: float) -> bool:
         """Whether what is known is fresh enough for the screen."""
-        return self.known and not self.over and now - self._word_at < self._timers.lost_s
+        fresh = now - self._word_at < self._timers.lost_s and self.still_s(now) < self._timers.still_s
+        return self.known and not self.over and fresh
+
+    def still_s(self, now: float) -> float:
+        """Since the last sign that somebody works on it; 0 when it is over."""
+        return 0.0 if self.over else now - self._moved_at
 
     def elapsed_s(self, now: float) -> float:
         """Since it was first seen at work; 0 before."""
@@ -179,6 +195,8 @@ class Follow:
     def _take(self, job: Job, now: float) -> bool:
         """Whether the job has come further."""
         before = (self.percent, self.stage, self.status)
+        if self._has_moved(job):
+            self._moved_at = now
         self.title = job.title or self.title
         self.stage = job.stage if job.stage and not job.finished else self.stage
         if job.status is not None and not job.finished:
@@ -190,6 +208,14 @@ class Follow:
         if job.eta_s is not None:
             self._ready_at = now + job.eta_s
         return before != (self.percent, self.stage, self.status)
+
+    def _has_moved(self, job: Job) -> bool:
+        """Whether anything said of it is other than when that was last said, by whomever: not all say everything."""
+        percent = None if job.percent is None or job.finished else round(job.percent)
+        said = {"percent": percent, "stage": job.stage.lower(), "status": None if job.finished else job.status, "eta": job.eta_s}
+        news = {key: value for key, value in said.items() if value not in (None, "") and value != self._last_said.get(key)}
+        self._last_said |= news
+        return bool(news)
 
     def _confirm(self, now: float) -> None:
         """Asks at once, then with back-off; what was said before does not begin it anew."""

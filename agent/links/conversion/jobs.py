@@ -26,6 +26,8 @@ RowState = Literal["followed", "ready", "played", "stored", "failed", "cancelled
 _STATES: frozenset[str] = frozenset(get_args(RowState))
 ACTIVE: frozenset[RowState] = frozenset({"followed", "ready"})
 """Something is still to be done."""
+ENDED: frozenset[RowState] = frozenset({"failed", "cancelled", "gone"})
+"""No good end, but perhaps not the last word: the server may do the job again under its old id."""
 ROWS_KEPT = 1_000
 """Of jobs that are settled, the newest."""
 
@@ -77,7 +79,7 @@ class Jobs:
         if isinstance(kept, dict) and kept.get("server") == self._server and isinstance(kept.get("ids"), list):
             moment = kept.get("created_at")
             ids = tuple(entry for entry in kept["ids"] if isinstance(entry, str))
-            self.mark = Mark(moment if isinstance(moment, float | int) else None, ids)
+            self.mark = Mark(moment if isinstance(moment, float | int) else None, ids, kept.get("newest") is True)
 
     def active(self) -> list[Row]:
         """Jobs with something still to do, the oldest first."""
@@ -119,7 +121,7 @@ class Jobs:
                 (self._link, self._server, ROWS_KEPT - 1),
             )
             if mark is not None:
-                kept = json.dumps({"server": self._server, "created_at": mark.created_at, "ids": mark.ids})
+                kept = json.dumps({"server": self._server, "created_at": mark.created_at, "ids": mark.ids, "newest": mark.newest})
                 database.execute("INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)", (self._key, kept))
 
         try:

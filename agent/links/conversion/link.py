@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agent.device import Device
 from agent.links.conversion.board import Board, BoardTimers
-from agent.links.conversion.choice import Look
+from agent.links.conversion.choice import Chances, Look, Mark, is_more
 from agent.links.conversion.course import Around, Course
 from agent.links.conversion.delivery import Delivery, DeliveryTimers
 from agent.links.conversion.films import Films
 from agent.links.conversion.follow import FollowTimers
-from agent.links.conversion.jobs import Jobs, Row, RowState
+from agent.links.conversion.jobs import ENDED, Jobs, Row, RowState
+from agent.links.conversion.login import RestTimers
 from agent.links.conversion.messages import AnyMessage, Job, JobChange, JobsList, to_id
 from agent.links.conversion.parts import Screen
-from agent.links.conversion.rest import ConversionRest, NoSuchJobError, RestTimers
+from agent.links.conversion.places import Places
+from agent.links.conversion.rest import ConversionRest, NoSuchJobError
 from agent.links.conversion.sockets import Complaints, Feed
 from agent.links.link import Address, Link, RefusedError, UnavailableError, is_clock_fault
 from agent.screen.messages import StripLine
@@ -33,7 +35,9 @@ log = logging.getLogger(__name__)
 
 FOLLOWED_AT_ONCE = 4
 MOST_COURSES = 500
-"""Jobs under way; more are taken up when there is room."""
+"""Jobs under way; more are taken up when there is room. For those that are finished there is as much again."""
+CONFIRMED_AT_ONCE = 2
+"""Jobs in line for which REST is asked."""
 MOST_WARNINGS = 5
 SETTLED_SHOWN = 10
 """Jobs in `status` whose end is known, the newest."""
@@ -46,6 +50,8 @@ class ConversionTimers:
     look_busy_s: float = 15.0
     look_idle_s: float = 60.0
     """Between two looks at the list of jobs."""
+    look_far_s: float = 600.0
+    """Between two that go on until all have been met that are of interest: those in line, and those that came to no good end."""
     hint_s: float = 1.0
     """At most so often is it looked at because a socket speaks of an unknown job."""
     again_s: float = 60.0
@@ -89,6 +95,8 @@ class ConversionLink(Link):
         self._job = job if job in ("all", "newest") else to_id(job) or job
         self._timers = timers
         self._with_cookie = bool(session_cookie)
+        self.broken = False
+        """It ended by a fault of our own."""
         self._rest = ConversionRest(
             url,
             token=token,
@@ -119,7 +127,8 @@ class ConversionLink(Link):
             jobs=self._jobs,
             delivery=self._delivery,
             films=self.films,
-            places=asyncio.Semaphore(FOLLOWED_AT_ONCE),
+            places=Places(FOLLOWED_AT_ONCE),
+            in_line=asyncio.Semaphore(CONFIRMED_AT_ONCE),
             open_feed=self._open_feed,
             store_only=play == "store",
             changed=self._board.repaint,
@@ -130,7 +139,8 @@ class ConversionLink(Link):
         self._courses: dict[str, Course] = {}
         self._ends: dict[str, str] = {}
         """Why jobs did not come to a good end."""
-        self._first_look = True
+        self._chances = Chances()
+        self._far_look_at = 0.0
         self._look_now = asyncio.Event()
         self._connected_at = 0.0
         self._unknown_said = False
@@ -141,11 +151,11 @@ class ConversionLink(Link):
 
     async def run(self) -> None:
         """See `Link`."""
-        await self._rest.open()
+        former = self.predecessor
+        await self._rest.open(at_once=isinstance(former, ConversionLink) and not former.broken)  # whose settings were changed
         await self._jobs.load()
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                former = self.predecessor
                 self.films.start(former.films if isinstance(former, ConversionLink) else None)
                 self._succeed()
                 for row in self._jobs.active():
@@ -159,6 +169,11 @@ class ConversionLink(Link):
         finally:
             self.films.stop()
             await self._rest.close()
+
+    def broke_off(self, error: BaseException) -> None:
+        """See `Link`."""
+        super().broke_off(error)
+        self.broken = True
 
     def leave(self) -> None:
         """See `Link`."""
@@ -246,22 +261,48 @@ class ConversionLink(Link):
         if self._job not in ("all", "newest"):
             await self._look_for(self._job)
             return
-        look = Look(self._jobs.mark, self._jobs.rows, newest=self._job == "newest" and self._first_look)
+        again = [job_id for job_id in self._jobs.rows if self._may_come_again(job_id)]
+        waiting = [course.job_id for course in self._courses.values() if course.step == "waiting"]
+        far = _now() >= self._far_look_at
+        sought = [*again, *waiting] if far else []
+        look = Look(self._jobs.mark, self._jobs.rows, newest=self._job == "newest", ended=again, sought=sought)
         while look.take(page := await self._rest.page(look.pages + 1)):
             self._tell_waiting(page.jobs)
         self._tell_waiting(page.jobs)
-        chosen = look.chosen()
-        room = max(0, MOST_COURSES - len(self._courses))
-        if len(chosen) > room:
+        if far:
+            self._far_look_at = _now() + self._timers.look_far_s
+        await self._take_up(look.chosen(), look)
+
+    async def _take_up(self, chosen: list[Job], look: Look) -> None:
+        """As many as there is room for, the finished ones first."""
+        room = {True: 2 * MOST_COURSES - len(self._courses), False: MOST_COURSES - len(self._courses)}
+        taken = []
+        for job in chosen:
+            if room[job.finished] > 0:
+                room[job.finished] -= 1
+                taken.append(job)
+        if len(chosen) > len(taken):
             self._crowd.is_("some jobs must wait until others are over", f"more than {MOST_COURSES} jobs", link=self.name)
         else:
             self._crowd.over(f"all jobs are taken up link={self.name}")
-        rows = [self._row(job) for job in chosen[:room]]
-        await self._jobs.admit(rows, look.next_mark() if len(chosen) <= room else None)
-        self._first_look = False
-        for row, job in zip(rows, chosen, strict=False):
+        await self._admit(taken, look.next_mark() if len(chosen) == len(taken) else None)
+
+    async def _admit(self, jobs: list[Job], mark: Mark | None = None) -> None:
+        """These count from now on."""
+        rows = [self._row(job) for job in jobs]
+        for row in rows:
+            if row.job_id in self._jobs.rows:
+                self._chances.take(row.job_id, _now())
+        await self._jobs.admit(rows, mark)
+        for row, job in zip(rows, jobs, strict=True):
             self._begin(row)
             self._courses[row.job_id].heard(JobChange(type="job_update", job=job))
+
+    def _may_come_again(self, job_id: str) -> bool:
+        """Whether a job that is known counts once more if the server has more to say of it: it came to no good end."""
+        row = self._jobs.rows.get(job_id)
+        ended = row is not None and row.state in ENDED and job_id not in self._courses
+        return ended and self._chances.open(job_id, _now())
 
     async def _look_for(self, job_id: str) -> None:
         """The one job that is configured, whatever state it is in. Raises RefusedError or UnavailableError."""
@@ -272,16 +313,15 @@ class ConversionLink(Link):
                 log.warning("the server has no job with the configured id link=%s job=%s", self.name, job_id)
             self._unknown_said = True
             return
-        if job_id not in self._jobs.rows and job_id not in self._courses:
-            row = self._row(job.model_copy(update={"job_id": job_id}))
-            await self._jobs.admit([row])
-            self._begin(row)
+        known = job_id in self._jobs.rows or job_id in self._courses
+        if not known or (is_more(job) and self._may_come_again(job_id)):
+            await self._admit([job.model_copy(update={"job_id": job_id})])
 
     def _tell_waiting(self, jobs: tuple[Job, ...]) -> None:
         """Jobs in line have no socket: the list speaks for them."""
         for job in jobs:
             course = self._courses.get(job.job_id or "")
-            if course is not None and course.step == "waiting" and not job.finished:
+            if course is not None and course.step == "waiting":
                 course.heard(JobChange(type="job_update", job=job))
 
     @staticmethod
@@ -293,6 +333,7 @@ class ConversionLink(Link):
         if row.job_id in self._courses:
             return
         log.info("job counts link=%s job=%s title=%r", self.name, row.job_id, row.title)
+        self._ends.pop(row.job_id, None)
         course = self._courses[row.job_id] = Course(row, self._around)
         self._tasks.create_task(self._take_to_the_end(course), name=f"{self.name}: job {row.job_id}")
 
@@ -356,8 +397,10 @@ class ConversionLink(Link):
 
     def _is_news(self, job_id: str, job: Job) -> bool:
         """Whether it may be a job that counts and is not known yet."""
-        if job_id in self._jobs.rows or self._job not in ("all", "newest", job_id):
+        if self._job not in ("all", "newest", job_id):
             return False
+        if job_id in self._jobs.rows:
+            return is_more(job) and self._may_come_again(job_id)
         return not job.finished or self._jobs.mark is None or job_id not in self._jobs.mark.ids
 
     # Films

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from agent.links.conversion import messages
 from agent.links.conversion.messages import AnyMessage, UnknownMessageError
@@ -44,6 +45,7 @@ class Complaints:
 class Feed(Link):
     """A socket that only listens. It is opened anew every `reopen_s`, since each connection begins with a fresh snapshot.
 
+    One on which a message is too big is left closed until then: the same message would come again and again.
     `refresh_s`: so often it asks for the list of jobs; 0: never.
     """
 
@@ -68,10 +70,12 @@ class Feed(Link):
         self._complaints = complaints
         self._reopen_s = reopen_s
         self._refresh_s = refresh_s
+        self._too_big = False
 
     async def run(self) -> None:
         """Listens for ever."""
         while True:
+            self._too_big = False
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._reopen_s):
                     await self.connect_forever()
@@ -89,10 +93,21 @@ class Feed(Link):
         try:
             async for frame in socket:
                 self._on_frame(frame)
+        except ConnectionClosed as error:
+            self._too_big = error.sent is not None and error.sent.code == CloseCode.MESSAGE_TOO_BIG
+            raise
         finally:
             if asking is not None:
                 asking.cancel()
                 await asyncio.wait({asking})
+
+    async def _wait(self, error: str, *, refused: bool) -> None:
+        """See `Link`."""
+        if self._too_big:
+            log.warning("message too big, the socket stays closed for now link=%s again_s=%.0f", self.name, self._reopen_s)
+            await asyncio.sleep(self._reopen_s)
+        else:
+            await super()._wait(error, refused=refused)
 
     async def _ask(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):

@@ -16,7 +16,7 @@ from agent.links.conversion.board import BoardTimers
 from agent.links.conversion.delivery import DeliveryTimers
 from agent.links.conversion.follow import FollowTimers
 from agent.links.conversion.link import ConversionLink, ConversionTimers
-from agent.links.conversion.rest import RestTimers
+from agent.links.conversion.login import RestTimers
 from agent.media.store import MediaStore
 from agent.screen.messages import StripLine
 from agent.screen.proxy import UnplayableFileError
@@ -69,8 +69,24 @@ class FakeServer:
         """Instead of the second port's own address."""
         self.down = False
         """Answers 503 to everything."""
+        self.restarting = False
+        """The proxy before it answers 404 to everything, in its own words."""
+        self.forbidden: set[str] = set()
+        """Jobs that are listed and not shown."""
+        self.unknown: set[str] = set()
+        """Jobs that are listed, and then nobody knows them."""
+        self.new_tokens = False
+        """Each login gives another token."""
+        self.signed_path = "bucket"
+        """Where outputs lie on the second port."""
         self.break_at: int | None = None
         """The second port sends no more than so many bytes of an answer, once."""
+        self.break_always_at: int | None = None
+        """A direct server sends no more than so many bytes of an output."""
+        self.signed_restarting = False
+        """The proxy before the second port answers 404, in its own words."""
+        self.signed_missing = False
+        """The second port says, in its own words, that there is no such thing."""
         self.on_signed: Callable[[str], None] = lambda _path: None
         """Called when a request to the second port has been let in."""
         self.handshakes_refused = 0
@@ -99,7 +115,7 @@ class FakeServer:
         main.router.add_get("/ws/conversion/{id}/", self._job_socket)
         main.router.add_get("/ws/jobs/", self._jobs_socket)
         signed = web.Application()
-        signed.router.add_get("/bucket/{id}", self._signed)
+        signed.router.add_get("/{path}/{id}", self._signed)
         self.port = await self._serve(main, self.port)
         self.signed_port = await self._serve(signed, self.signed_port)
 
@@ -183,6 +199,8 @@ class FakeServer:
         self.requests.append((request.path_qs, dict(request.headers)))
         if self.down:
             return web.Response(status=503, text="<html>down</html>", content_type="text/html")
+        if self.restarting:
+            return web.Response(status=404, text="404 page not found\n")
         if request.path.startswith("/api/jobs/") and self.token and request.headers.get("Authorization") != f"Token {self.token}":
             return web.json_response({"detail": "Authentication credentials were not provided."}, status=403)
         if request.path.startswith("/ws/") and (self.refuse_sockets or request.headers.get("Origin") != self.url):
@@ -196,6 +214,8 @@ class FakeServer:
         said = await request.json()
         if said != {"email_or_username": "lobby", "password": self.password}:
             return web.json_response({"non_field_errors": ["Invalid credentials."]}, status=400)
+        if self.new_tokens:
+            self.token = f"{self.logins:040d}"
         if self.requires_2fa:
             return web.json_response({"requires_2fa": True, "email": "lobby@example", "message": "Please enter your 2FA code."})
         return web.json_response({"user": {}, "token": self.token, "requires_2fa": False})
@@ -211,6 +231,10 @@ class FakeServer:
 
     async def _detail(self, request: web.Request) -> web.Response:
         job = next((job for job in self.jobs if job["id"] == request.match_info["id"]), None)
+        if request.match_info["id"] in self.unknown:
+            job = None
+        if request.match_info["id"] in self.forbidden:
+            return web.json_response({"detail": "You do not have permission to perform this action."}, status=403)
         return web.json_response(job) if job else web.json_response({"detail": "Not found."}, status=404)
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
@@ -220,12 +244,24 @@ class FakeServer:
             return web.json_response({"detail": "Job is not completed yet."}, status=400)
         if job is None or job_id not in self.outputs:
             return web.json_response({"detail": "Output file not found."}, status=404)
+        if self.direct and self.break_always_at is not None:
+            return await self._broken(request, self.outputs[job_id])
         if self.direct:
             return web.Response(body=self.outputs[job_id], content_type="application/octet-stream")
         self.signatures += 1
         host = self.signed_host or f"127.0.0.1:{self.signed_port}"
-        url = f"http://{host}/bucket/{job_id}?X-Amz-Signature={SIGNATURE}{self.signatures}"
+        url = f"http://{host}/{self.signed_path}/{job_id}?X-Amz-Signature={SIGNATURE}{self.signatures}"
         return web.json_response({"download_url": url, "expires_in": 3600, "filename": job["output_filename"]})
+
+    async def _broken(self, request: web.Request, data: bytes) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": str(len(data)), "Content-Type": "video/mp4"})
+        await answer.prepare(request)
+        with contextlib.suppress(ConnectionResetError):
+            await answer.write(data[: self.break_always_at])
+            await asyncio.sleep(0.05)
+        if request.transport is not None:
+            request.transport.abort()
+        return answer
 
     async def _signed(self, request: web.Request) -> web.StreamResponse:
         self.signed_requests.append((request.path_qs, dict(request.headers)))
@@ -233,8 +269,10 @@ class FakeServer:
         job_id = request.match_info["id"]
         if signature in self.expired or "Authorization" in request.headers or request.method != "GET":
             return web.Response(status=403, text="<Error><Code>AccessDenied</Code></Error>", content_type="application/xml")
-        if job_id not in self.outputs:
-            return web.Response(status=404)
+        if self.signed_restarting:
+            return web.Response(status=404, text="404 page not found\n")
+        if self.signed_missing or job_id not in self.outputs:
+            return web.Response(status=404, text="<Error><Code>NoSuchKey</Code></Error>", content_type="application/xml")
         self.on_signed(request.path_qs)
         data, headers, status = self.outputs[job_id], {"ETag": f'"{job_id}"', "Accept-Ranges": "bytes"}, 200
         if "Range" in request.headers:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from agent.links.conversion import messages
-from agent.links.conversion.choice import MOST_PAGES, Look, Mark
+from agent.links.conversion.choice import MOST_PAGES, Chances, Look, Mark
 
 PAGE = 20
 
@@ -101,14 +104,68 @@ def test_without_dates() -> None:
     assert read(Look(mark, ()), [{"id": "z", "status": "completed"}]) == []
 
 
+@pytest.mark.parametrize("created_at", ["1970-01-01T00:05:00Z", "2099-01-01T00:00:00Z", None])
+def test_the_clock_of_the_server_is_wrong(created_at: str | None) -> None:
+    """What stands before a known one is new, whatever its date, also behind one from the future."""
+    first = Look(None, ())
+    future = job(90, created_at="2098-01-01T00:00:00Z")
+    read(first, [future, *listed(range(2))])
+    quick = {"id": "quick", "status": "completed", "created_at": created_at}
+    assert read(Look(first.next_mark(), ()), [quick, future, *listed(range(2))]) == ["quick"]
+    assert read(Look(first.next_mark(), ()), [future, quick, *listed(range(2))]) == ["quick"]
+    assert read(Look(first.next_mark(), ()), [future, *listed(range(2)), quick]) == []
+
+
+def test_a_job_that_ended_badly_is_done_again() -> None:
+    """It counts once more when there is more to it than that it ended, wherever it stands."""
+    states = {"j1": "failed", "j30": "cancelled"}
+    first = Look(None, ())
+    read(first, listed(range(45), **states))
+    mark, known = first.next_mark(), {"job-1", "job-30"}
+    assert read(Look(mark, known, ended=known), listed(range(45), **states)) == []
+    again = {"j1": "processing", "j30": "completed"}
+    assert read(Look(mark, known), listed(range(45), **again)) == []
+    near = Look(mark, known, ended=known)
+    assert read(near, listed(range(45), **again)) == ["job-30"]
+    assert near.pages == 1
+    far = Look(mark, known, ended=known, sought=known)
+    assert read(far, listed(range(45), **again)) == ["job-1", "job-30"]
+    assert far.pages == 3
+
+
+def test_it_is_not_taken_up_at_each_look() -> None:
+    """At once, then after a minute, doubling up to an hour; a thousand jobs are not remembered."""
+    chances, moments, now = Chances(), list[float](), 0.0
+    while len(moments) < 9:
+        if chances.open("j1", now):
+            chances.take("j1", now)
+            moments.append(now)
+        now += 1.0
+    pauses = [after - before for before, after in pairwise(moments)]
+    assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+    for number in range(2000):
+        chances.take(str(number), now)
+    assert len(chances._taken) == 500
+
+
 def test_the_newest_completed_one_as_well() -> None:
     """If that is configured; the list is read until there is one."""
     states = {f"j{number}": "failed" for number in range(20, 45)}
     first = Look(None, (), newest=True)
     assert read(first, listed(range(45), **states)) == ["job-19"]
-    second = Look(first.next_mark(), (), newest=True)
-    assert read(second, listed(range(45), **states)) == ["job-19"]
-    assert read(Look(first.next_mark(), {"job-19"}, newest=True), listed(range(45), **states)) == []
+    other = Look(None, ())
+    read(other, listed(range(45), **states))
+    assert read(Look(other.next_mark(), (), newest=True), listed(range(45), **states)) == ["job-19"]
+    assert read(Look(other.next_mark(), {"job-19"}, newest=True), listed(range(45), **states)) == []
+
+
+def test_the_newest_completed_one_is_deleted() -> None:
+    """Then the one before it is as old as before."""
+    first = Look(None, (), newest=True)
+    assert read(first, listed(range(3))) == ["job-2"]
+    again = Look(first.next_mark(), {"job-2"}, newest=True)
+    assert read(again, listed(range(2))) == []
+    assert read(Look(again.next_mark(), {"job-2"}, newest=True), listed([0, 1, 7])) == ["job-7"]
 
 
 def test_pages_without_end() -> None:

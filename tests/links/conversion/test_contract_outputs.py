@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from agent.links import backoff
+from agent.links.conversion.messages import Job
 from agent.screen.messages import Ready
 from agent.stage.playlist import Item, Playlist
 from agent.stage.playlist_program import PlaylistProgram
@@ -110,6 +112,43 @@ async def test_enqueue(server: FakeServer, make_box: MakeBox) -> None:
         await box.shows("j1.mkv")
         box.screen.end_video()
         await box.shows("a.png")
+
+
+async def test_store_instead_of_play(server: FakeServer, box: FilmBox) -> None:
+    """After such a change of the settings a film that waits is kept and not shown; the one that is on goes on."""
+    server.add("j1")
+    server.add("j2")
+    async with box:
+        await play(server, box, "j1")
+        await box.shows("j1.mkv")
+        await play(server, box, "j2")
+        await box.reaches("j2", "ready")
+        box.options["play"] = "store"
+        await box.relink()
+        await box.reaches("j2", "stored")
+        assert box.screen.title == "j1.mkv"
+        box.screen.end_video()
+        await until(lambda: box.screen.title == "")
+        assert box.screen.titles == ["j1.mkv"]
+
+
+async def test_a_reload_while_a_film_waits(server: FakeServer, box: FilmBox) -> None:
+    """It is played once, after the one that is on."""
+    server.add("j1")
+    server.add("j2")
+    async with box:
+        await play(server, box, "j1")
+        await box.shows("j1.mkv")
+        await play(server, box, "j2")
+        await box.reaches("j2", "ready")
+        await box.relink()
+        await box.reaches("j2", "ready")
+        assert box.screen.titles == ["j1.mkv"]
+        box.screen.end_video()
+        await box.shows("j2.mkv")
+        box.screen.end_video()
+        await box.reaches("j2", "played")
+        assert box.screen.titles == ["j1.mkv", "j2.mkv"]
 
 
 async def test_store(server: FakeServer, make_box: MakeBox) -> None:
@@ -265,6 +304,107 @@ async def test_a_missing_output(server: FakeServer, box: FilmBox) -> None:
         await box.restart()
         await box.looks(2)
         assert server.asked("/api/jobs/j1/download/") == 3
+
+
+@pytest.mark.parametrize("where", ["API", "storage"])
+async def test_a_proxy_while_the_output_is_asked_for(
+    server: FakeServer, box: FilmBox, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Its 404 is neither the API's nor the storage's: it is asked again until one of these answers."""
+    monkeypatch.setattr(backoff, "LONGEST_S", 0.1)
+    server.add("j1")
+    async with box:
+        await server.followed("j1")
+        if where == "API":
+            server.restarting = True
+            server.complete("j1")
+            box.link._courses["j1"]._follow.looked(Job(status="completed"), 0.0)
+            box.link._courses["j1"]._news.set()
+        else:
+            server.signed_restarting = True
+            server.complete("j1")
+        asked = server.asked("/api/jobs/j1/download/")
+        await until(lambda: server.asked("/api/jobs/j1/download/") > asked + 4)
+        server.restarting = server.signed_restarting = False
+        await box.shows("j1.mkv")
+
+
+async def test_an_output_that_the_storage_does_not_have(server: FakeServer, box: FilmBox) -> None:
+    """Its own word counts as the API's."""
+    server.add("j1")
+    server.signed_missing = True
+    async with box:
+        await play(server, box, "j1")
+        assert (await box.reaches("j1", "missing"))["error"].startswith("output missing on the server")
+        assert len(server.signed_requests) == 3
+
+
+async def test_a_direct_server_is_asked_once(server: FakeServer, box: FilmBox) -> None:
+    """When it is known to give outputs itself; when it gives addresses after all, these are taken."""
+    server.direct = True
+    for number in (1, 2, 3):
+        server.add(f"j{number}")
+    async with box:
+        await play(server, box, "j1")
+        await box.shows("j1.mkv")
+        box.screen.end_video()
+        await play(server, box, "j2")
+        await box.shows("j2.mkv")
+        assert server.asked("/api/jobs/j2/download/") == 1
+        box.screen.end_video()
+        server.direct = False
+        data = await play(server, box, "j3")
+        await box.shows("j3.mkv")
+        assert box.screen.probed[-1] == data
+        assert len(server.signed_requests) == 1
+
+
+async def test_a_missing_output_of_a_direct_server(server: FakeServer, box: FilmBox) -> None:
+    """The API is asked for its word: so often as any other."""
+    server.direct = True
+    server.add("j1")
+    server.add("j2")
+    async with box:
+        await play(server, box, "j1")
+        await box.shows("j1.mkv")
+        await server.followed("j2")
+        server.complete("j2")
+        del server.outputs["j2"]
+        await box.reaches("j2", "missing")
+        assert server.asked("/api/jobs/j2/download/") == 4
+
+
+async def test_a_download_that_breaks_off_each_time(server: FakeServer, make_box: MakeBox) -> None:
+    """The strip does not show for ever how far it comes each time; begun anew too often, it is given up."""
+    server.direct, server.break_always_at = True, 700_000
+    server.add("j1")
+    timers = replace(
+        QUICK,
+        follow=replace(QUICK.follow, lost_s=0.3),
+        delivery=replace(QUICK.delivery, restarts=5),
+        board=replace(QUICK.board, notice_s=60),
+    )
+    async with make_box(timers=timers) as box:
+        await play(server, box, "j1", MEDIA + bytes(1_000_000))
+        await until(lambda: box.lines and box.lines[0].detail.startswith("Loading") and box.lines[0].fraction)
+        await until(lambda: not any(line.detail.startswith("Loading") for line in box.lines))
+        await until(lambda: box.lines and "breaks off again and again" in box.lines[0].detail)
+        assert server.asked("/api/jobs/j1/download/") < 40
+        assert "breaks off" in box.link.warnings()[0]
+
+
+async def test_a_signature_in_the_path(server: FakeServer, box: FilmBox, caplog: pytest.LogCaptureFixture) -> None:
+    """People and logs are told the host and no more."""
+    caplog.set_level(logging.INFO)
+    server.signed_path, server.signed_missing = "s1gn4tur3-in-the-path", True
+    server.add("j1")
+    async with box:
+        await play(server, box, "j1")
+        error = (await box.reaches("j1", "missing"))["error"]
+        assert f"(http://127.0.0.1:{server.signed_port})" in error
+        logged = [record.getMessage() for record in caplog.records if record.name.startswith("agent.")]
+        assert "s1gn4tur3" not in str(logged) + str(box.link.warnings())
+        assert "s1gn4tur3" in server.signed_requests[0][0]
 
 
 @pytest.mark.parametrize("served", [MEDIA, b""])

@@ -185,6 +185,33 @@ def test_no_word_at_all() -> None:
     assert job.shown(600.0)
 
 
+def test_nobody_works_on_it_any_more() -> None:
+    """What is only repeated for half an hour, by REST, the list or snapshots, is not shown until it changes."""
+    job = follow()
+    job.heard(progress(progress=20.4, stage="VIDEO"), 0.0)
+    for second in range(10, 1800, 10):
+        ask(job, float(second), status="processing", progress=20, current_stage="VIDEO")
+        job.heard(rest(status="processing", progress=20.4), second + 1.0, listed=True)
+        job.heard(Status.model_validate({"type": "status", "progress": 20, "status": "processing", "stage": ""}), second + 2.0)
+        assert job.shown(second + 3.0)
+    assert job.still_s(1794.0) == pytest.approx(1794, abs=15)
+    ask(job, 1820.0, status="processing", progress=20, current_stage="VIDEO")
+    assert not job.shown(1820.0)
+    ask(job, 1830.0, status="processing", progress=21, current_stage="VIDEO")
+    assert job.shown(1830.0)
+    assert job.still_s(1830.0) == 0
+
+
+def test_progress_that_says_the_same_is_a_sign_of_life() -> None:
+    """It is only sent while somebody works on it."""
+    job = follow()
+    for second in range(0, 7200, 60):
+        job.heard(progress(progress=0, stage="VIDEO"), float(second))
+        assert job.shown(float(second))
+    ask(job, 7200.0, status="completed")
+    assert job.still_s(9000.0) == 0
+
+
 def test_progress_in_rest_alone_is_news() -> None:
     """A socket that is refused costs no more than smoothness."""
     job = follow()
@@ -289,8 +316,11 @@ def test_words_of_another_job() -> None:
 def test_analysis() -> None:
     """What will be done to which stream is kept for the screen."""
     job = follow()
-    job.analysed(Analysis.model_validate({"type": "analysis", "streams": {"audio": [{"codec": "dts", "target_codec": "aac"}]}}))
+    said = Analysis.model_validate({"type": "analysis", "streams": {"audio": [{"codec": "dts", "target_codec": "aac"}]}})
+    assert job.analysed(said)
     assert job.streams == "audio dts → aac"
+    assert not job.analysed(said)
+    assert not job.analysed(Analysis.model_validate({"type": "analysis"}))
 
 
 def test_nothing_is_heard_after_the_end() -> None:

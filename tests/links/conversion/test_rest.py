@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from agent.links.conversion.rest import ConversionRest, NoOutputError, NoSuchJobError, NotCompletedError, Place, RestTimers
+from agent.links.conversion.login import RestTimers
+from agent.links.conversion.rest import ConversionRest, NoOutputError, NoSuchJobError, NotCompletedError, Place
 from agent.links.link import RefusedError, UnavailableError
 from agent.system.state import State
 
@@ -160,9 +161,63 @@ async def test_no_such_job(make_rest: MakeRest, answering: Any) -> None:
         await make_rest(await answering(lambda _request: _json({"detail": "Not found."}, status=404))).job("j1")
 
 
+@pytest.mark.parametrize(
+    ("text", "content_type"), [("404 page not found", "text/plain"), ("<html>", "text/html"), ("[]", "application/json")]
+)
+async def test_a_404_that_is_not_the_servers(make_rest: MakeRest, answering: Any, text: str, content_type: str) -> None:
+    """A proxy without a server behind it: trouble, and neither a job nor an output nor the rest of the list is gone."""
+    rest = make_rest(await answering(lambda _request: _text(text, content_type, 404)))
+    for call in (rest.page(1), rest.page(2), rest.job("j1"), rest.place("j1")):
+        with pytest.raises(UnavailableError, match="HTTP 404"):
+            await call
+
+
+async def test_the_end_of_the_list(make_rest: MakeRest, answering: Any) -> None:
+    """It may have been shortened between two pages."""
+    rest = make_rest(await answering(lambda _request: _json({"detail": "Invalid page."}, status=404)))
+    assert (await rest.page(2)).jobs == ()
+    with pytest.raises(UnavailableError):
+        await rest.page(1)
+
+
+async def test_a_job_that_is_listed_and_not_shown(make_rest: MakeRest, answering: Any) -> None:
+    """The list tells that the token is good: nobody logs in, and the sentence does not blame the token."""
+    asked = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        listing = request.path == "/api/jobs/"
+        return web.json_response({"results": []} if listing else {"detail": "no"}, status=200 if listing else 403)
+
+    rest = make_rest(await answering(answer), token="abcdef", username="lobby", password="w")
+    for call in (rest.job("j1"), rest.place("j1")):
+        with pytest.raises(RefusedError, match=r"lists the user's jobs, but refuses /api/jobs/j1/.*HTTP 403: no"):
+            await call
+    assert await rest.media_headers({"Authorization": "Token abcdef"}) == {"Authorization": "Token abcdef"}
+    assert "/api/auth/login/" not in asked
+
+
+@pytest.mark.parametrize("body", ["[" + "[]," * 300_000 + "[]]", '{"log":[' + "{}," * 300_000 + "{}]}"])
+async def test_an_answer_of_very_many_parts(make_rest: MakeRest, answering: Any, body: str) -> None:
+    """It is not read: that would hold up everything else."""
+    rest = make_rest(await answering(lambda _request: _text(body, "application/json")))
+    for call in (rest.page(1), rest.job("j1")):
+        with pytest.raises(UnavailableError, match="parts"):
+            await call
+
+
+async def test_a_job_with_a_long_log(make_rest: MakeRest, answering: Any) -> None:
+    """It is a job like others; a page of the list may not be as long."""
+    log = "[libx264 @ 0x55d0c0ffee00] frame I:12 Avg QP:20.1 size: 12345 {x}\n" * 60_000
+    rest = make_rest(await answering(lambda _request: _json({"status": "completed", "log": log})))
+    assert (await rest.job("j1")).status == "completed"
+    with pytest.raises(UnavailableError, match="larger than 1048576 bytes"):
+        await rest.page(1)
+
+
 async def test_an_answer_without_end(make_rest: MakeRest, answering: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not read into memory."""
-    monkeypatch.setattr("agent.links.conversion.rest._LARGEST_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr("agent.links.conversion.rest.LARGEST_PAGE_BYTES", 100_000)
     with pytest.raises(UnavailableError, match="larger than 100000 bytes"):
         await make_rest(await answering(lambda _request: _text("[" + "1," * 200_000, "application/json"))).page(1)
 
@@ -185,5 +240,5 @@ async def _json(body: Any, status: int = 200) -> web.Response:
     return web.json_response(body, status=status)
 
 
-async def _text(text: str, content_type: str) -> web.Response:
-    return web.Response(text=text, content_type=content_type)
+async def _text(text: str, content_type: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, content_type=content_type, status=status)
