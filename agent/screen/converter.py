@@ -8,20 +8,23 @@ with nothing else in it. Imports neither asyncio nor libmpv, so that it is small
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import io
+import itertools
 import json
 import os
 import resource
 import signal
 import socket
-import struct
 import sys
+import time
 import warnings
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+
+from agent.screen import apng
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,15 +36,22 @@ STILL_PIXELS = 40_000_000
 """Of the canvas of a still picture."""
 TOTAL_PIXELS = 128_000_000
 """Of all frames of an animation."""
-OUTPUT_BYTES = 32 << 20
+OUTPUT_BYTES = 128 << 20
+"""No more than this, and no more than a sixth of what the box has: two pictures are held, and others need memory, too."""
 MEMORY_BYTES = 1 << 30
 """No more than this, and no more than half of what the box has."""
-TIME_S = 20
+TIME_S = 8
+"""Until a picture can be shown."""
+WHOLE_S = 30
+"""Until an animation that is being shown is complete."""
 UNTIMED_MS = 50.0
 """For a frame whose duration is zero."""
+AHEAD_S = 0.3
+"""A player that has come to the end of what there is looks for more within this time."""
+SLOWER = 1.5
+"""The rest of an animation may take this much longer per frame than its beginning did."""
 FORMATS = ("WEBP", "PNG", "JPEG", "GIF")
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_RGB = 2
+ACCEPTED = b"."
 
 
 class PictureError(Exception):
@@ -49,36 +59,48 @@ class PictureError(Exception):
 
 
 def main(channel: socket.socket) -> None:
-    """Serves requests until the other end is closed.
+    """Serves requests until the other end is closed. Says ACCEPTED when it is ready, and again for each request it has read.
 
-    Each is `{"fit": px, "limit": px}` with three descriptors: the picture's file, the file to write to, and where the answer
-    goes as JSON: `{"width", "height", "frames", "cycle_s"}` or `{"error"}`. No answer means that the copy died. One picture at
-    a time: a new request, or one without descriptors, ends the one before.
+    One is `{"number", "fit": px, "limit": px}` with three descriptors: the picture's file, the file to write to, and where the
+    answer goes, in lines of JSON: `{"width", "height", "frames", "cycle_s"}` or `{"error"}`. For an animation that can be shown
+    while the rest of it is decoded a line like the first, with `"more": true`, comes before that, and `{"error"}` after it says
+    why the animation ends early. No answer means that the copy died. The other is `{"stop": number}`: nobody waits any more.
     """
+    warnings.simplefilter("ignore")
     _load()
-    child = 0
+    channel.send(ACCEPTED)
+    copies: dict[int, int] = {}
     while True:
-        request, descriptors, _, _ = socket.recv_fds(channel, 4096, 3)
-        if child:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            child = 0
-        if not request:
+        message, descriptors, _, _ = socket.recv_fds(channel, 4096, 3)
+        if not message:
+            for number in tuple(copies):
+                _end(copies, number)
             return
-        if len(descriptors) == 3:
-            child = os.fork()
-            if child == 0:
-                channel.close()
-                _serve(json.loads(request), *descriptors)
+        request = json.loads(message)
+        for number, pid in tuple(copies.items()):
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                del copies[number]
+        if "stop" in request:
+            _end(copies, request["stop"])
+        elif (pid := os.fork()) == 0:
+            channel.close()
+            _serve(request, *descriptors)
+        else:
+            copies[request["number"]] = pid
         for descriptor in descriptors:
             os.close(descriptor)
+        with contextlib.suppress(BrokenPipeError):
+            channel.send(ACCEPTED)
 
 
-def convert(data: bytes, target: BinaryIO, fit_px: int, limit_px: int) -> dict[str, Any]:
+def convert(
+    data: bytes, target: BinaryIO, fit_px: int, limit_px: int, tell: Callable[[dict[str, Any]], None] | None = None
+) -> dict[str, Any]:
     """Writes the picture in `data` to `target`; what the answer says about it.
 
-    A still whose longest side is more than `fit_px` is scaled to that; an animation has at most `limit_px`.
+    A still whose longest side is more than `fit_px` is scaled to that; an animation has at most `limit_px`. `tell` gets the
+    answer as soon as an animation can be shown without catching up with what is being written; then what is damaged later on
+    only ends it early.
     Raises PictureError, or whatever Pillow makes of a damaged file.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: PLC0415 - not in the process that asks
@@ -96,15 +118,84 @@ def convert(data: bytes, target: BinaryIO, fit_px: int, limit_px: int) -> dict[s
     if getattr(image, "is_animated", False) and image.format in ("WEBP", "PNG", "GIF"):
         if max(image.size) > limit_px:
             raise PictureError(f"is too large for an animation: {image.width} x {image.height}")
-        return _write(target, image.size, _frames(image))
+        durations = _webp_durations(data) if image.format == "WEBP" else []
+        if len(durations) > FRAMES:
+            raise PictureError(f"has more than {FRAMES} frames")
+        early = _Early(image.size, durations if len(durations) == getattr(image, "n_frames", 0) else [], tell)
+        written = apng.write(target, image.size, early.guard(_frames(image)), len(durations), early.progress)
+        said = _answer(image.size, written.frames, written.cycle_ms)
+        return said if early.fault is None else {"error": early.fault}
     image.draft("RGB", (fit_px, fit_px))
     upright = _over_black(ImageOps.exif_transpose(image))
     if max(upright.size) > fit_px:
         upright.thumbnail((fit_px, fit_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return _write(target, upright.size, iter([(upright.tobytes(), 0.0)]))
+    apng.write(target, upright.size, iter([(upright, 0.0)]))
+    return _answer(upright.size, 1, 0.0)
 
 
-def _frames(image: Image.Image) -> Iterator[tuple[bytes, float]]:
+class _Early:
+    """Says when an animation of these durations in ms may begin, with the rest of it still to come; never if none are known."""
+
+    def __init__(self, size: tuple[int, int], durations: list[float], tell: Callable[[dict[str, Any]], None] | None) -> None:
+        self.fault: str | None = None
+        """Why it ends early."""
+        self._size = size
+        self._begins_s = [begin / 1000 for begin in itertools.accumulate(durations, initial=0.0)]
+        self._since = time.monotonic()
+        self._look_at = 2
+        self._told = False
+        # Once it is shown there must be room for all of it.
+        fits = (3 * size[0] * size[1] + size[1] + apng.OVERHEAD_BYTES) * len(durations) < output_bytes()
+        self._tell = tell if durations and fits else None
+
+    def progress(self, written: apng.Written) -> None:
+        """So much has been written."""
+        if self._tell is None or self._told or written.frames < 2 or written.taken < self._look_at:
+            return
+        self._look_at = written.taken + max(1, written.taken // 4)
+        frame_s = SLOWER * (time.monotonic() - self._since) / written.taken
+        # A frame can be read when the head of the next is there, which may have been made of several.
+        last = written.taken - apng.MERGED - 1
+        begins_s = self._begins_s[written.taken - 1 : -1]
+        if all(AHEAD_S + (n - last) * frame_s <= begin_s for n, begin_s in enumerate(begins_s, written.taken)):
+            self._told = True
+            self._tell(_answer(self._size, written.frames, 1000 * self._begins_s[-1]) | {"more": True})
+
+    def guard(self, frames: Iterator[tuple[Image.Image, float]]) -> Iterator[tuple[Image.Image, float]]:
+        """The frames; once the animation has begun, those before the first damaged one."""
+        try:
+            for frame in frames:
+                if time.monotonic() > self._since + WHOLE_S:
+                    raise PictureError(f"takes more than {WHOLE_S} s to decode")
+                yield frame
+        except Exception as error:
+            if not self._told:
+                raise
+            self.fault = str(error) if isinstance(error, PictureError) else f"{type(error).__name__}: {error}"
+
+
+def output_bytes() -> int:
+    """How large a decoded picture may be."""
+    return min(OUTPUT_BYTES, _box_bytes() // 6)
+
+
+def _answer(size: tuple[int, int], frames: int, cycle_ms: float) -> dict[str, Any]:
+    return {"width": size[0], "height": size[1], "frames": frames, "cycle_s": cycle_ms / 1000 if frames > 1 else None}
+
+
+def _webp_durations(data: bytes) -> list[float]:
+    """Milliseconds of each frame, without decoding it."""
+    durations, at = [], 12
+    end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+    while at + 24 <= end:
+        if data[at : at + 4] == b"ANMF":
+            durations.append(float(int.from_bytes(data[at + 20 : at + 23], "little")) or UNTIMED_MS)
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return durations
+
+
+def _frames(image: Image.Image) -> Iterator[tuple[Image.Image, float]]:
     """Each frame over black, and its milliseconds."""
     size, number = image.size, 0
     if image.info.get("default_image"):
@@ -125,7 +216,7 @@ def _frames(image: Image.Image) -> Iterator[tuple[bytes, float]]:
         frame = _over_black(image)
         if frame.size != size:
             frame = frame.crop((0, 0, *size))
-        yield frame.tobytes(), float(image.info.get("duration", 0)) or UNTIMED_MS
+        yield frame, float(image.info.get("duration", 0)) or UNTIMED_MS
         number += 1
 
 
@@ -142,61 +233,12 @@ def _over_black(image: Image.Image) -> Image.Image:
     return black
 
 
-def _write(target: BinaryIO, size: tuple[int, int], frames: Iterator[tuple[bytes, float]]) -> dict[str, Any]:
-    """Writes PNG, or APNG if there are two frames that differ. Frames that look the same are one."""
-    width, height = size
-    target.write(_SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)))
-    pixels, wait_ms = next(frames)
-    control_at = target.tell()
-    count = sequence = 0
-    cycle_ms = 0.0
-    more = True
-    while more:
-        following = next(frames, None)
-        while following is not None and following[0] == pixels:
-            wait_ms += following[1]
-            following = next(frames, None)
-        more = following is not None
-        rows = zlib.compress(b"".join(b"\0" + pixels[at : at + 3 * width] for at in range(0, len(pixels), 3 * width)), 1)
-        if count == 0 and more:
-            target.write(_chunk(b"acTL", struct.pack(">II", 1, 0)))
-        if count or more:
-            delay = struct.pack(">HHBB", *_delay(wait_ms), 0, 0)
-            target.write(_chunk(b"fcTL", struct.pack(">IIIII", sequence, width, height, 0, 0) + delay))
-            sequence += 1
-        if count == 0:
-            target.write(_chunk(b"IDAT", rows))
-        else:
-            target.write(_chunk(b"fdAT", struct.pack(">I", sequence) + rows))
-            sequence += 1
-        count += 1
-        cycle_ms += wait_ms
-        if following is not None:
-            pixels, wait_ms = following
-    target.write(_chunk(b"IEND", b""))
-    if count > 1:
-        target.seek(control_at)
-        target.write(_chunk(b"acTL", struct.pack(">II", count, 0)))
-    return {"width": width, "height": height, "frames": count, "cycle_s": cycle_ms / 1000 if count > 1 else None}
-
-
-def _delay(milliseconds: float) -> tuple[int, int]:
-    """As a fraction of a second with 16 bits above and below the line."""
-    for per_second in (1000, 100, 10, 1):
-        if (units := round(milliseconds * per_second / 1000)) <= 0xFFFF:
-            return max(units, 1), per_second
-    return 0xFFFF, 1
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
-
-
 def _load() -> None:
     """What decoding needs, so that no copy has to."""
     from PIL import (  # noqa: F401, PLC0415 - see `convert`
         GifImagePlugin,
         Image,
+        ImageChops,
         ImageOps,
         JpegImagePlugin,
         MpoImagePlugin,
@@ -209,22 +251,42 @@ def _load() -> None:
     gc.freeze()
 
 
+def _end(copies: dict[int, int], number: int) -> None:
+    """Ends the copy for this request if it is still there."""
+    pid = copies.pop(number, None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def _serve(request: dict[str, Any], source: int, target: int, answer: int) -> None:
     """In the copy: does one request and ends."""
+
+    def say(said: dict[str, Any]) -> None:
+        os.write(answer, json.dumps(said).encode() + b"\n")
+
+    def begin(said: dict[str, Any]) -> None:
+        say(said)
+        _take_longer()
+
     try:
         _limit()
         with open(source, "rb") as file:
             data = file.read(INPUT_BYTES + 1)
         if len(data) > INPUT_BYTES:
             raise PictureError(f"is too large: more than {INPUT_BYTES} bytes")
-        with open(target, "wb") as file:
-            said = convert(data, file, request["fit"], request["limit"])
+        with open(target, "wb") as picture:
+            said = convert(data, picture, request["fit"], request["limit"], begin)
     except PictureError as error:
         said = {"error": str(error)}
     except BaseException as error:  # noqa: BLE001 - whatever a hostile file makes of the decoder is one line for the log
-        said = {"error": f"cannot be decoded: {type(error).__name__}: {error}".replace("\n", " ")[:300]}
+        if isinstance(error, OSError) and error.errno == errno.EFBIG:
+            said = {"error": f"is too large: more than {output_bytes() >> 20} MiB when decoded"}
+        else:
+            said = {"error": f"cannot be decoded: {type(error).__name__}: {error}".replace("\n", " ")[:300]}
     with contextlib.suppress(OSError):
-        os.write(answer, json.dumps(said).encode())
+        say(said)
     os._exit(0)
 
 
@@ -232,15 +294,26 @@ def _limit() -> None:
     """Whatever the box runs short of, this process is the one to go without."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    memory = min(MEMORY_BYTES, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, TIME_S),
-        (resource.RLIMIT_FSIZE, OUTPUT_BYTES),
-        (resource.RLIMIT_NPROC, 0),
+    memory, output = min(MEMORY_BYTES, _box_bytes() // 2), output_bytes()
+    for what, soft, hard in (
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_CPU, TIME_S, WHOLE_S + 5),
+        (resource.RLIMIT_FSIZE, output, output),
+        (resource.RLIMIT_NPROC, 0, 0),
     ):
-        resource.setrlimit(what, (most, most))
+        resource.setrlimit(what, (soft, hard))
     signal.alarm(TIME_S)
+
+
+def _take_longer() -> None:
+    """The picture can be shown: nobody waits for the rest of it, but perhaps for another."""
+    os.nice(5)
+    resource.setrlimit(resource.RLIMIT_CPU, (WHOLE_S + 5, WHOLE_S + 5))
+    signal.alarm(WHOLE_S + 5)
+
+
+def _box_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

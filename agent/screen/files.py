@@ -8,22 +8,29 @@ import logging
 import os
 import stat
 from dataclasses import dataclass
+from typing import Any
 
 from agent.screen import decoders, images
 from agent.screen.decoders import Board
 from agent.screen.messages import Shot
 from agent.screen.pictures import Memory, Pictures
-from agent.screen.player import Event, FileEnded, FileStarted, FrameShown, Player
+from agent.screen.player import EndReached, Event, FileEnded, FileStarted, FrameShown, Player
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 4096
+SECOND_FRAME_S = 2.0
+"""A film whose second frame takes longer passes for one all the same."""
+_SAME_S = 1e-5
+"""Positions are told in microseconds, and as they are."""
 _PROBE_OPTIONS = {
     "vo": "null",
     "ao": "null",
     "aid": "no",
     "hwdec": "no",
     "pause": "yes",
+    "image-display-duration": "0",
+    "speed": "100",
     "vd-lavc-threads": "1",
     "demuxer-readahead-secs": "0",
     "demuxer-max-bytes": "8MiB",
@@ -132,7 +139,7 @@ class Files:
     async def _look(self, shot: Shot) -> Source:
         if shot.kind == "image":
             return await self._look_at_image(shot.path)
-        codec, width, height = await self._first_frame(shot.path, "")
+        codec, width, height = await self._first_frame(shot.path, "", film=True)
         shrink = None
         if max(width, height) > self._board.texture_px:
             factor = self._board.texture_px / max(width, height)
@@ -151,13 +158,13 @@ class Files:
             raise UnplayableError(str(error), temporary=error.temporary) from None
         return Source(path, codec, width, height, container)
 
-    async def _first_frame(self, path: str, container: str) -> tuple[str, int, int]:
+    async def _first_frame(self, path: str, container: str, *, film: bool = False) -> tuple[str, int, int]:
         if self._probe is None:
             self._probe = _Probe()
         probe = self._probe
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await probe.first_frame(path, container)
+                return await probe.first_frame(path, container, film=film)
         except TimeoutError:
             # It may hang in the kernel: the next file gets a core of its own.
             self._probe = None
@@ -171,8 +178,11 @@ class _Probe:
         self._current = 0
         self._wanted = 0
         self._answer: asyncio.Future[str] | None = None
+        self._moves: asyncio.Future[bool] | None = None
+        self._position_s: float | None = None
+        self.player.observe("time-pos", self._moved)
 
-    async def first_frame(self, path: str, container: str) -> tuple[str, int, int]:
+    async def first_frame(self, path: str, container: str, *, film: bool) -> tuple[str, int, int]:
         self.player.forget_complaints()
         self._wanted = 0
         self._answer = asyncio.get_running_loop().create_future()
@@ -185,10 +195,36 @@ class _Probe:
             codec, width, height = await self.player.get("video-format", "width", "height")
             if not (width.isdigit() and height.isdigit()):
                 raise UnplayableError("has no picture")
+            if film and not await self._is_film():
+                raise UnplayableError("is a still picture, not a film")
             return codec, int(width), int(height)
         finally:
-            self._answer = None
+            self._answer = self._moves = None
             self.player.post("stop")
+            self.player.set("pause", "yes")
+
+    async def _is_film(self) -> bool:
+        """Whether something comes after the first frame: another one, or sound."""
+        position_s, *tracks = await self.player.get("time-pos", "track-list")
+        if not position_s or any('"type":"audio"' in text for text in tracks):
+            return True
+        self._position_s = float(position_s)
+        self._moves = asyncio.get_running_loop().create_future()
+        self.player.post("frame-step")
+        try:
+            async with asyncio.timeout(SECOND_FRAME_S):
+                return await self._moves
+        except TimeoutError:
+            return True
+
+    def _moved(self, position_s: Any) -> None:
+        before_s = self._position_s
+        if position_s is not None and before_s is not None and abs(float(position_s) - before_s) > _SAME_S:
+            self._find(moves=True)
+
+    def _find(self, *, moves: bool) -> None:
+        if self._moves is not None and not self._moves.done():
+            self._moves.set_result(moves)
 
     def _entered(self, entry: int) -> None:
         self._wanted = entry
@@ -199,6 +235,8 @@ class _Probe:
                 self._current = entry
             case FrameShown() if self._current == self._wanted:
                 self._resolve("")
+            case EndReached():
+                self._find(moves=False)
             case FileEnded(entry, _, error) if entry == self._wanted:
                 self._resolve(f"cannot be decoded: {error or 'ends before its first frame'}")
             case _:

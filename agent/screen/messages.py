@@ -83,6 +83,8 @@ class Scene:
 
     shot: Shot | None = None
     """None: the idle picture, or the background colour without one."""
+    program: str = ""
+    """Whose picture that is."""
     upcoming: Shot | None = None
     """Follows by itself, without a gap, when a video `shot` ends; None: the last frame stands."""
     paused: bool = False

@@ -167,6 +167,10 @@ class Player:
         """Sets a property."""
         self.post("set", name, value)
 
+    def observe(self, name: str, then: Callable[[Any], None]) -> None:
+        """From now on `then` gets the value of a property after each change, in the loop's thread; None: there is none."""
+        self._mpv.observe_property(name, lambda _, value: self._call(then, value))
+
     def load(self, path: str, mode: str, options: Mapping[str, str], then: Callable[[int], None]) -> None:
         """Loads a file over the shown one (`replace`) or after it (`append`).
 

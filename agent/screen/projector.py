@@ -80,6 +80,8 @@ class Projector:
         self._group: asyncio.TaskGroup | None = None
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._scene = _NOTHING
+        self._program = ""
+        """Whose picture is there."""
         self._look = Look()
         events = ReelEvents(self._shown, self._ended, self._left_behind, self._late, self._broken)
         self._reel = Reel(self._player, first_frame_s, _blank(), events)
@@ -365,11 +367,12 @@ class Projector:
 
     def _dim(self) -> None:
         """Every program has its own brightness: from one to the other the darker one holds until the new picture is there."""
-        present, shot = self._reel.present, self._wanted()
-        on_it = shot is None or (present.shot.token == shot.token and present.shown)
-        percent = self._scene.dim_percent
-        self._overlays.dim(percent if on_it or not self._ready else max(percent, self._overlays.dim_percent))
-        self._overlays.mark(self._scene.mark and on_it)
+        present, shot, scene = self._reel.present, self._wanted(), self._scene
+        if shot is None or not self._ready or (present.shot.token == shot.token and present.shown):
+            self._program = scene.program
+        same = scene.program == self._program
+        self._overlays.dim(scene.dim_percent if same else max(scene.dim_percent, self._overlays.dim_percent))
+        self._overlays.mark(scene.mark and same)
 
     def _tick(self) -> None:
         self._progress.follow(self._reel.present, paused=self._scene.paused)

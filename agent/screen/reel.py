@@ -12,6 +12,8 @@ from agent.screen.player import ENDLESS, EndReached, Event, FileEnded, FileStart
 
 BLANK = -2
 """Token of the blank picture, which has no deadline."""
+LONE_FRAME_S = 5.0
+"""How long a film stands that turns out to have one picture only, and no sound that could be heard."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,8 +115,10 @@ class Reel:
             options |= ENDLESS
         if shot.kind == "image" or shot.loop:
             options["loop-file"] = "inf"
-        elif shot.start_s > 0:
-            options["start"] = f"+{shot.start_s:.3f}"
+        else:
+            options["image-display-duration"] = f"{LONE_FRAME_S:g}"
+            if shot.start_s > 0:
+                options["start"] = f"+{shot.start_s:.3f}"
         if source.shrink is not None:
             options["vf"] = "lavfi=[scale={}:{}]".format(*source.shrink)
 

@@ -14,7 +14,7 @@ from agent.screen.proxy import Screen, UnplayableFileError
 from agent.stage.clip import ClipProgram
 from agent.stage.playlist import Item, Playlist
 from agent.stage.playlist_program import PlaylistProgram
-from tests.display import Samples, XServer, near
+from tests.display import Samples, XServer, clip, near
 from tests.screen.conftest import BLUE, GREEN, RED, YELLOW, Media
 
 CENTRE = (640, 360)
@@ -133,6 +133,44 @@ async def test_after_an_image(room: Room, xserver: XServer, media: Media) -> Non
         await asyncio.to_thread(xserver.wait, lambda: seen(samples)[-1] == "green")
         assert now() - begun > 0.2
     assert seen(samples) == ["green", "yellow", "green"]
+
+
+async def test_after_a_paused_video(room: Room, xserver: XServer, media: Media) -> None:
+    """The film comes at once; afterwards the video stands paused at its second."""
+    await room.play(video(media.long_mp4), video(media.green_mp4), at_s=3.0)
+    await xserver.shows(CENTRE, BLUE)
+    assert room.program.sequencer is not None
+    room.program.sequencer.pause(now())
+    room.screen.refresh()
+    with xserver.sampled(*CENTRE, 1, 1) as samples:
+        film = room.clip(media.red_mp4, after_item=True)
+        await room.until(lambda: film.over)
+        await asyncio.to_thread(xserver.wait, lambda: seen(samples)[-1] == "blue")
+        await asyncio.sleep(2.5)
+    scene = room.screen.stage.scene(now())
+    assert seen(samples) == ["blue", "red", "blue"]
+    assert film.outcome == "played"
+    assert scene.paused
+    assert scene.shot is not None
+    assert 3.0 <= scene.shot.start_s < 5.0
+
+
+async def test_still_pictures_that_pose_as_films(room: Room, xserver: XServer, media: Media, tmp_path: Path) -> None:
+    """A clip of one frame is over at once, and such items of a list are passed over; one with sound ends without it, too."""
+    frame = clip(tmp_path / "frame.mp4", YELLOW, 0.03)
+    spoken = clip(tmp_path / "spoken.mp4", YELLOW, 0.03, sound=True)
+    with pytest.raises(UnplayableFileError, match="still picture"):
+        await room.screen.probe(frame)
+    await room.play(video(media.red_mp4), video(frame), video(media.red_png), video(media.blue_webm))
+    with xserver.sampled(*CENTRE, 1, 1) as samples:
+        films = [room.clip(path) for path in (frame, media.red_png)]
+        await room.until(lambda: all(film.over for film in films))
+        await asyncio.to_thread(xserver.wait, lambda: "blue" in seen(samples))
+    assert [film.outcome for film in films] == ["failed", "failed"]
+    assert set(seen(samples)) == {"red", "blue"}
+    film = room.clip(spoken)
+    await room.until(lambda: film.over)
+    assert film.outcome == "played"
 
 
 @pytest.mark.parametrize("after_item", [False, True])

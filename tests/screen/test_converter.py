@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,3 +189,101 @@ def test_cut_files_end_in_an_error(kind: str, part: float) -> None:
     data = saved(noise, kind)
     with pytest.raises(Exception):  # noqa: B017, PT011 - whatever Pillow raises
         converted(data[: int(len(data) * part)])
+
+
+def moving(count: int, duration: int = 50) -> bytes:
+    """An animation whose frames all differ."""
+    return animation("WEBP", [duration] * count, (64, 32), lossless=True)
+
+
+def told(data: bytes) -> tuple[list[dict[str, Any]], dict[str, Any], Image.Image]:
+    """What is said before the end, what at the end, and what was made."""
+    file = io.BytesIO()
+    early: list[dict[str, Any]] = []
+    said = converter.convert(data, file, 64, 512, early.append)
+    return early, said, Image.open(io.BytesIO(file.getvalue()))
+
+
+def test_an_animation_can_begin_early() -> None:
+    """Told once, with the length of the whole, when there is enough to go on with."""
+    early, said, _ = told(moving(200))
+    assert said == {"width": 64, "height": 32, "frames": 200, "cycle_s": pytest.approx(10)}
+    assert [answer | {"frames": 200} for answer in early] == [said | {"more": True}]
+    assert 6 < early[0]["frames"] < 100
+
+
+@pytest.mark.parametrize(("name", "value"), [("SLOWER", 1e6), ("OUTPUT_BYTES", 200 * 64 * 32 * 3)])
+def test_an_animation_that_must_wait(name: str, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is told early if the player would catch up, or if there might be no room for all of it."""
+    monkeypatch.setattr(converter, name, value)
+    early, said, _ = told(moving(200))
+    assert not early
+    assert said["frames"] == 200
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG"])
+def test_an_animation_of_unknown_length_must_wait(kind: str) -> None:
+    """Only WebP says beforehand how long it takes."""
+    early, said, _ = told(animation(kind, [50] * 200, (64, 32)))
+    assert not early
+    assert said["cycle_s"] == pytest.approx(10)
+
+
+def repeated(data: bytes, counts: list[int]) -> bytes:
+    """The same animation with each frame so many times in a row, which no encoder would write."""
+    at, number, chunks = 12, 0, []
+    while at < len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        chunk, at = data[at : at + 8 + size + size % 2], at + 8 + size + size % 2
+        if chunk[:4] == b"ANMF":
+            chunk *= counts[number]
+            number += 1
+        chunks.append(chunk)
+    body = b"WEBP" + b"".join(chunks)
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def test_long_rows_of_frames_that_look_the_same() -> None:
+    """Those at the beginning are one, whether it is an animation shows at their end; later ones are one only up to some number,
+    so that nobody waits for the next.
+    """
+    early, said, picture = told(repeated(moving(4), [100, 3, 20, 1]))
+    assert [answer["cycle_s"] for answer in early] == [pytest.approx(6.2)]
+    assert durations(picture) == [5000, 150, 400, 400, 200, 50]
+    assert (said["frames"], said["cycle_s"]) == (6, pytest.approx(6.2))
+    early, said, _ = told(repeated(moving(2), [100, 0]))
+    assert not early
+    assert said == {"width": 64, "height": 32, "frames": 1, "cycle_s": None}
+
+
+def damaged(data: bytes, number: int) -> bytes:
+    """The same animation with one frame that cannot be decoded."""
+    at = -1
+    for _ in range(number):
+        at = data.index(b"VP8L", at + 1)
+    return data[: at + 13] + b"\xff" * 6 + data[at + 19 :]
+
+
+def test_damage_in_an_animation() -> None:
+    """Near its beginning it is refused; later it ends before that, whole in itself."""
+    with pytest.raises(OSError, match="failed to read next frame"):
+        told(damaged(moving(200), 3))
+    early, said, picture = told(damaged(moving(200), 150))
+    assert len(early) == 1
+    assert "failed to read next frame" in said["error"]
+    assert getattr(picture, "n_frames", 1) == 149
+    picture.seek(148)
+
+
+def test_too_large_when_decoded(tmp_path: Path) -> None:
+    """Refused in a sentence that says how much there may be."""
+    noise = [Image.merge("RGB", [Image.effect_noise((128, 64), 200) for _ in range(3)]) for _ in range(50)]
+    (tmp_path / "noise").write_bytes(
+        saved(noise[0], "WEBP", save_all=True, append_images=noise[1:], duration=50, lossless=True, method=0, quality=0)
+    )
+    program = "import sys; from agent.screen import converter; converter.OUTPUT_BYTES = 1 << 20; converter._load(); "
+    program += "converter._serve({'fit': 64, 'limit': 512}, *map(int, sys.argv[1:]))"
+    with (tmp_path / "noise").open() as source, (tmp_path / "made").open("w") as target, (tmp_path / "said").open("w") as answer:
+        files = [source.fileno(), target.fileno(), answer.fileno()]
+        subprocess.run([sys.executable, "-c", program, *map(str, files)], pass_fds=files, check=True)
+    assert json.loads((tmp_path / "said").read_text()) == {"error": "is too large: more than 1 MiB when decoded"}

@@ -14,7 +14,7 @@ import pytest
 from agent.screen.decoders import BOARDS, SOFTWARE, Board
 from agent.screen.files import Files, Source, UnplayableError
 from agent.screen.messages import Failed, Shot
-from tests.display import clip, near, still
+from tests.display import clip, ffmpeg, near, still
 from tests.screen.conftest import GREEN, RED, Media, Stand
 
 
@@ -86,6 +86,23 @@ async def test_names_tell_nothing(files: Files, media: Media, tmp_path: Path) ->
     bare = tmp_path / f"{9:064x}"
     os.link(media.red_mp4, bare)
     assert (await files.prepare(video(bare))).codec == "h264"
+
+
+async def test_a_still_picture_is_no_film(files: Files, media: Media, tmp_path: Path) -> None:
+    """What has one frame and no sound would never come to its end; short films, slow ones and those with sound do."""
+    frame = clip(tmp_path / "frame.mp4", RED, 0.03)
+    ffmpeg("-i", str(frame), "-c", "copy", "-f", "h264", str(tmp_path / "bare"))
+    ffmpeg("-i", str(frame), "-c", "copy", str(tmp_path / "frame.ts"))
+    long_frame = clip(tmp_path / "long.mp4", seconds=20, source="color=c=red:s=640x360:r=1/20")
+    for path in (frame, tmp_path / "bare", tmp_path / "frame.ts", long_frame, media.red_png):
+        for _ in range(2):
+            with pytest.raises(UnplayableError, match="still picture"):
+                await files.prepare(video(path))
+    assert (await files.prepare(Shot(1, str(media.red_png), "image"))).codec == "png"
+    sound = clip(tmp_path / "sound.mp4", RED, 0.03, sound=True)
+    slow = clip(tmp_path / "slow.mp4", seconds=20, source="color=c=red:s=640x360:r=1/10")
+    for path in (clip(tmp_path / "two.mp4", RED, 0.06), slow, sound):
+        assert (await files.prepare(video(path))).codec == "h264"
 
 
 async def test_cancelled_looks_do_no_harm(files: Files, media: Media) -> None:
