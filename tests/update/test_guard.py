@@ -54,6 +54,7 @@ def test_three_failed_starts_are_enough(box: FakeBox) -> None:
     assert slots.last_result.version == NEXT
     cause = "3 starts failed; the last one ended with exit code 1: ModuleNotFoundError: No module named 'aiohttp'"
     assert slots.last_result.cause == cause
+    assert "--since=@" in (box.path / "journalctl.calls").read_text()  # not what the version from before has said
     assert slots.rolled_back == (candidate.digest,)
     assert f"start --no-block {TIMER}" in box.systemctl_calls()
     assert box.start() == OLD
