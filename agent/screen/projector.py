@@ -409,6 +409,7 @@ class Projector:
     def _end(self, reason: str) -> None:
         if not self._over.done():
             self._over.set_exception(OutputLostError(reason))
+            self._over.exception()  # counts as heard: while the output is still opening nobody waits for it yet
 
 
 def _blank() -> Take:
