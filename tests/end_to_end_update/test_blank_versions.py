@@ -86,6 +86,7 @@ async def test_display_that_is_off_does_not_count(ground: Ground, display: XServ
         assert estate.versions[-1] == NEXT
 
 
+@pytest.mark.long
 async def test_by_hand_it_is_tried_again(ground: Ground, display: XServer) -> None:
     """A version that was gone back from is refused from any server, and taken from somebody at the box."""
     bad = CRASHES_LATE

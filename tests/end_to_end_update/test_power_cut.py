@@ -23,7 +23,14 @@ def points(ground: Ground, display: XServer) -> list[str]:
     return (ground.folder / "points").read_text().splitlines()
 
 
-@pytest.mark.parametrize("where", ["after pip 9.0.0", "after rename slots.json", "after rename current"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param("after pip 9.0.0", marks=pytest.mark.long),
+        pytest.param("after rename slots.json", marks=pytest.mark.long),
+        "after rename current",
+    ],
+)
 async def test_installer(ground: Ground, display: XServer, points: list[str], where: str) -> None:
     """In the midst of building, deciding and switching: the box starts, and ends up on the version that had come."""
     # The record is written twice: when the attempt begins, and when it is decided.
@@ -32,13 +39,14 @@ async def test_installer(ground: Ground, display: XServer, points: list[str], wh
     assert outcome.faults == ()
 
 
-@pytest.mark.parametrize("number", [3, 16])
+@pytest.mark.parametrize("number", [pytest.param(3, marks=pytest.mark.long), 16])
 async def test_guard(ground: Ground, display: XServer, number: int) -> None:
     """While a start is counted, and while the guard goes back: the box ends up on the old version."""
     outcome = await cut_guard(ground, display, CRASHES, number)
     assert outcome.faults == ()
 
 
+@pytest.mark.long
 async def test_any_time(ground: Ground, display: XServer) -> None:
     """Several cuts in a row, wherever they hit."""
     for _ in range(rounds(10)):

@@ -76,6 +76,7 @@ async def test_over_the_socket(ground: Ground, display: XServer, form: Literal[2
         await is_kept(estate)
 
 
+@pytest.mark.long
 async def test_over_the_socket_without_size(ground: Ground, display: XServer) -> None:
     """The form of the source document, which has neither size nor end."""
     image = ground.maker.bundle()
@@ -116,6 +117,7 @@ async def test_from_a_file(ground: Ground, display: XServer) -> None:
         await is_kept(estate)
 
 
+@pytest.mark.long
 async def test_from_the_source(ground: Ground, display: XServer, origin: Origin) -> None:
     """The periodic check finds the newest bundle in the list, among others that do not fit."""
     image = ground.maker.bundle()
