@@ -65,6 +65,7 @@ def kill(pid: int) -> None:
 
 async def test_back_in_time_and_place_after_the_player_died(shop: Shop, art: Art) -> None:
     """kill -9 of the worker: the picture is there again within 2 s, at nearly the same place of the film."""
+    restarts = (await shop.front())["worker_restarts"]
     await shop.put([shop.item(art.clock())])
     await until_pixel(shop, lambda pixel: (clock_time(pixel) or 0) > 1.2, "the film to run")
     before_s = clock_now(shop)
@@ -77,7 +78,7 @@ async def test_back_in_time_and_place_after_the_player_died(shop: Shop, art: Art
     figure(f"back after {took_s:.2f} s; the film was at {before_s:.2f} s and is at {after_s:.2f} s")
     assert took_s < BACK_S * LOAD
     assert before_s - 1.6 < after_s < before_s + 1.0
-    assert (await shop.front())["worker_restarts"] == 1
+    assert (await shop.front())["worker_restarts"] == restarts + 1
 
 
 async def test_item_that_kills_the_player_twice_is_set_aside(shop: Shop, art: Art) -> None:
