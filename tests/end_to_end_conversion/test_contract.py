@@ -237,6 +237,7 @@ LOGIN: dict[str, Any] = {"token": None, "username": USERNAME, "password": PASSWO
 async def test_logins(cinema: Cinema) -> None:
     """What is wrong with the credentials is said in a sentence, and not tried over and over; a token that is over is renewed."""
     rest = cinema.server.rest
+    rest.authentication, rest.requires_2fa = True, False  # also when it is tried again
     logins = rest.logins
     for keys, sentence in (
         ({**LOGIN, "password": "popcorm"}, "login refused: Invalid credentials.; check username and password"),
